@@ -17,13 +17,23 @@ AUTHOR = "Ana Lund <ana@example.org>"
 
 
 @pytest.fixture
-def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableVault:
+def enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TableVault]:
+    """Stand in a vault that a function makes at a path."""
+
+    def enter(make: Callable[[Path], TableVault]) -> TableVault:
+        for name in ("TABLEVAULT_DIR", "TABLEVAULT_AUTHOR"):
+            monkeypatch.delenv(name, raising=False)
+        made = make(tmp_path / "v")
+        monkeypatch.chdir(tmp_path / "v")
+        return made
+
+    return enter
+
+
+@pytest.fixture
+def vault(enter: Callable[..., TableVault]) -> TableVault:
     """Return an empty vault, and stand in it."""
-    for name in ("TABLEVAULT_DIR", "TABLEVAULT_AUTHOR"):
-        monkeypatch.delenv(name, raising=False)
-    made = TableVault(tmp_path / "v", AUTHOR, create=True)
-    monkeypatch.chdir(tmp_path / "v")
-    return made
+    return enter(lambda path: TableVault(path, AUTHOR, create=True))
 
 
 @pytest.fixture

@@ -5,111 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tablevault.cli.command import commands
 from tests.cli.conftest import ROOT
-from tests.looking import check_clean, git, state_of
-
-
-def test_the_vault_is_found_from_a_folder_within(vault, run, monkeypatch):
-    vault.create_table("t")
-    monkeypatch.chdir("tables/t")
-    assert run("get-table-instances")[1].split() == ["t"]
-
-
-def test_the_author_is_who_git_says(vault, run):
-    run("create-table", "t")
-    assert git(Path.cwd(), "log", "-1", "--format=%an <%ae>").strip() == (
-        "Ana Lund <ana@example.org>"
-    )
-
-
-@pytest.mark.parametrize("words", [("--author", "Bo", "create-table", "t"), ("create-table", "t")])
-def test_the_author_is_as_named(vault, run, monkeypatch, words):
-    monkeypatch.setenv("TABLEVAULT_AUTHOR", "Bo")
-    run(*words)
-    assert git(Path.cwd(), "log", "-1", "--format=%an").strip() == "Bo"
-
-
-def test_options_of_every_command_stand_before_or_after_it(vault, run, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert run("--db-dir", "v", "create-table", "a")[0] == 0
-    assert run("create-table", "b", "--db-dir", "v", "--author", "Bo")[0] == 0
-    monkeypatch.setenv("TABLEVAULT_DIR", str(tmp_path / "v"))
-    assert run("get-table-instances")[1].split() == ["a", "b"]
-    assert git(tmp_path / "v", "log", "-2", "--format=%an").split("\n")[0] == "Bo"
-
-
-def test_settings_that_git_cannot_read_are_told_as_that(vault, run):
-    Path(".git/config").write_text("[core\n", encoding="ascii")
-    code, _, err = run("create-table", "t")
-    assert code == 1
-    assert "Git cannot name the author: bad config line 1" in err
-    assert "verify --repair" in err
-
-
-@pytest.mark.parametrize(
-    ("variables", "wanted"),
-    [
-        (
-            {"GIT_AUTHOR_NAME": "Robot", "GIT_AUTHOR_EMAIL": "r@example.org"},
-            "Robot <r@example.org>",
-        ),
-        ({"GIT_AUTHOR_NAME": "Robot"}, "Robot <ana@example.org>"),
-        ({}, "Pen <ana@example.org>"),
-    ],
-)
-def test_the_author_is_who_git_would_sign_as(vault, run, monkeypatch, variables, wanted):
-    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    git(Path.cwd(), "config", "user.email", "ana@example.org")
-    git(Path.cwd(), "config", "author.name", "Pen")
-    assert run("create-table", "t")[0] == 0
-    assert git(Path.cwd(), "log", "-1", "--format=%an <%ae>").strip() == wanted
-
-
-def test_an_author_needs_no_address(vault, run, monkeypatch):
-    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    git(Path.cwd(), "config", "user.name", "Ana")
-    git(Path.cwd(), "config", "user.useConfigOnly", "true")
-    assert run("create-table", "t")[0] == 0
-    assert git(Path.cwd(), "log", "-1", "--format=%an").strip() == "Ana"
-
-
-def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
-    (tmp_path / "empty").write_text("", encoding="utf-8")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "empty"))
-    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
-        monkeypatch.delenv(name, raising=False)
-    git(Path.cwd(), "config", "user.useConfigOnly", "true")
-    before = state_of(Path.cwd())
-    code, out, err = run("create-table", "t")
-    assert (code, out) == (1, "")
-    assert "TABLEVAULT_AUTHOR" in err
-    assert state_of(Path.cwd()) == before
-    assert run("get-table-instances")[0] == 0
-
-
-def test_where_there_is_no_vault(run, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TABLEVAULT_DIR", raising=False)
-    code, _, err = run("get-table-instances")
-    assert code == 1
-    assert err.startswith(f'TableVault error: There is no vault at "{tmp_path}"')
-    assert "create-vault" in err
+from tests.looking import check_clean, state_of
 
 
 @pytest.mark.parametrize(
@@ -194,11 +99,15 @@ create-tabel x | did you mean create-table
 """
 
 
-@pytest.mark.parametrize("mistake", _MISTAKES.strip().splitlines())
-def test_a_mistake_is_answered_in_shell(vault, run, mistake):
+def two_tables(vault):
     vault.create_table("reviews")
     vault.create_table("w")
     vault.create_instance("w", external_edit=True)
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES.strip().splitlines())
+def test_a_mistake_is_answered_in_shell(enter, copy_of, run, mistake):
+    enter(lambda path: copy_of(two_tables, path))
     Path("../afile").touch()
     Path("../empty").mkdir()
     Path("../x.csv").write_text("a\n1\n", encoding="utf-8")
@@ -308,6 +217,7 @@ def wait():
     while True:
         time.sleep(0.01)  # an interrupt that comes just before a long one would not end it
 """
+
 BUILDER = """builder_type: IndexBuilder
 changed_columns: [n]
 python_function: wait
@@ -398,106 +308,6 @@ def test_a_terminal_gets_a_table(vault):
     assert "table" in shown
     assert "first" in shown
     assert "[" not in shown.replace("\x1b[", "")
-
-
-class TestCompletion:
-    """What a shell is told that it may complete."""
-
-    def ask(self, run, *words: str) -> list[str]:
-        code, out, err = run("__complete", *words)
-        assert (code, err) == (0, "")
-        return out.splitlines()
-
-    def test_commands(self, vault, run):
-        assert self.ask(run, "create-t") == ["create-table"]
-        assert self.ask(run, "") == list(commands())
-        assert "--db-dir" in self.ask(run, "--")
-
-    def test_tables_and_instances(self, vault, run):
-        vault.create_table("apples")
-        vault.create_table("pears")
-        vault.create_instance("pears", version="green")
-        assert self.ask(run, "delete-table", "a") == ["apples"]
-        assert self.ask(run, "delete-instance", "pears", "") == ["TEMP_green"]
-        assert self.ask(run, "get-descriptions", "--table-name", "") == ["apples", "pears"]
-        assert self.ask(run, "get-descriptions", "--table-name", "pears", "--instance-id", "T") == [
-            "TEMP_green"
-        ]
-        assert self.ask(run, "delete-table", "apples", "") == []
-
-    def test_modules_options_and_files(self, vault, run):
-        vault.create_code_module("m", text="A = 1\n")
-        assert self.ask(run, "delete-code-module", "") == ["m"]
-        assert self.ask(run, "create-table", "--mul") == ["--multiple-artifacts"]
-        assert self.ask(run, "compress", "") == [":files"]
-
-    def test_elsewhere(self, vault, run, monkeypatch, tmp_path):
-        vault.create_table("apples")
-        monkeypatch.chdir(tmp_path)
-        assert self.ask(run, "delete-table", "") == []
-        assert self.ask(run, "--db-dir", "v", "delete-table", "") == ["apples"]
-
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_scripts_are_printed(self, run, shell):
-        assert "__complete" in run("completion", shell)[1]
-
-    @pytest.fixture
-    def shell(self, vault, run, tmp_path) -> Callable[..., str]:
-        """Run lines in a shell in which tablevault is on the path."""
-        (tmp_path / "bin").mkdir()
-        program = tmp_path / "bin" / "tablevault"
-        program.write_text(
-            f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tablevault "$@"\n', "utf-8"
-        )
-        program.chmod(0o755)
-
-        def call(*words: str) -> str:
-            done = subprocess.run(
-                words,
-                capture_output=True,
-                text=True,
-                check=True,
-                env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
-            )
-            assert done.stderr == ""
-            return done.stdout
-
-        return call
-
-    def test_bash_completes(self, vault, shell):
-        vault.create_table("apples")
-        vault.create_instance("apples", version="two words")
-        complete = (
-            "; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=(); _tablevault; "
-            'for each in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do echo "[$each]"; done; echo'
-        )
-        typed = {
-            "(tablevault delete-table a)": "[apples]\n",
-            "(tablevault delete-instance apples T)": "[TEMP_two\\ words]\n",
-            "(tablevault delete-instance apples 'TEMP_two\\ w')": "[TEMP_two\\ words]\n",
-            "(tablevault delete-instance apples '\"TEMP_t')": "[TEMP_two words]\n",
-            "(tablevault delete-table nothing)": "",
-        }
-        lines = [f"COMP_WORDS={words}{complete}" for words in typed]
-        shown = shell(
-            "bash", "-u", "-c", "\n".join(["source <(tablevault completion bash)", *lines])
-        )
-        assert shown == "".join(f"{found}\n" for found in typed.values())
-
-    @pytest.mark.skipif(shutil.which("zsh") is None and "CI" not in os.environ, reason="no zsh")
-    @pytest.mark.parametrize("last", ["TEMP_t", "TEMP_two\\\\ w"])
-    def test_zsh_completes_as_documented(self, vault, shell, last):
-        vault.create_table("apples")
-        vault.create_instance("apples", version="two words")
-        shown = shell(
-            "zsh",
-            "-fu",
-            "-c",
-            'eval "$(tablevault completion zsh)"; print ${_comps[tablevault]}; '
-            'compadd() { print -rl -- "$@" }; '
-            f"words=(tablevault delete-instance apples {last}); CURRENT=4; _tablevault",
-        )
-        assert shown == "_tablevault\n--\nTEMP_two words\n"
 
 
 def test_no_file_in_a_vault_poses_as_a_module(vault, apart, tmp_path):

@@ -1,17 +1,80 @@
-"""What is stale, and its refresh, at the prompt."""
+"""Commands that execute, plan, refresh, stop and undo."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from tests.cli.commands.conftest import CODE, ids
+from tests.looking import check_clean, git
 from tests.operations.staleness import Chain
 
 
+def test_what_is_printed_is_the_process(made, run):
+    process_id = run("create-table", "u", "--process-id", "mine")[1].strip()
+    assert process_id == "mine"
+    assert run("get-process-completion", "mine")[:2] == (0, "True\n")
+    assert run("get-process-completion", "other")[:2] == (0, "False\n")
+    assert "Vault-Process: mine" in git(Path.cwd(), "log", "-1", "--format=%B")
+
+
+def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    code, out, err = run("execute-instance", "t", "--process-id", "p 1")
+    assert (code, out) == (1, "")
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err
+    assert "m.py, line 9" in err
+    assert run("get-active-processes")[1].split("\t")[:2] == ["p 1", "execute-instance"]
+    nested = json.loads(run("get-active-processes", "--json")[1])
+    assert nested["p 1"]["data"]["table_name"] == "t"
+    assert run("get-active-processes")[1].endswith("\tt_index 3, double 0 (1 failed)\n")
+    assert run("stop-process", "p 1")[0] == 0
+    assert run("get-active-processes")[1] == ""
+    check_clean(Path.cwd())
+
+
+def test_everything_paused_is_run_by_restart(made, run):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    run("execute-instance", "t", "--process-id", "p")
+    Path("code/m.py").write_text(CODE.replace("2 * n", "3 * n"), encoding="utf-8")
+    assert run("restart")[0] == 0
+    assert made.get_dataframe("t")[0]["twice"].tolist() == [0, 3, 6]
+
+
+def test_a_plan_and_a_trial_at_the_prompt(made, run):
+    assert run("create-instance", "t", "--copy")[0] == 0
+    code, out, _ = run("plan", "t", "--run-index")
+    assert code == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[:3] for row in rows] == [
+        ["t_index", "1", "0"],
+        ["double", "0", "3"],
+        ["total", "1", ""],
+    ]
+    assert rows[1][-1] == "unchanged"
+    plan = json.loads(run("plan", "t", "--force", "--json")[1])
+    assert (plan["calls"], plan["rows_from"], plan["is_exact"]) == (4, ids(made)[0], False)
+    assert plan["builders"][1]["reason"] == "forced"
+    code, _, err = run("execute-instance", "t", "--sample", "0")
+    assert (code, "--sample is 0" in err) == (1, True)
+    assert run("execute-instance", "t", "--sample", "2")[0] == 0
+    assert len(ids(made)) == 1
+    assert made.get_dataframe("t", instance_id="TEMP_base")[0]["twice"].tolist() == [0, 2, 4]
+
+
 @pytest.fixture
-def chain(vault, tmp_path):
-    made = Chain(vault, tmp_path / "v", tmp_path / "paid")
+def chain(chain_once, enter):
+    def copy(path):
+        shutil.copytree(chain_once.path, path, symlinks=True)
+        return Chain.opened(path, chain_once.paid)
+
+    made = enter(copy)
     made.paid_for()
     return made
 
@@ -82,8 +145,3 @@ def test_an_interrupt_leaves_nothing_that_others_wait_for(chain, run):
     assert "Finished tables and calls are kept." in err
     assert "`tablevault --quiet refresh moods`" in err
     assert chain.vault.get_active_processes() == {}
-
-
-def test_several_tables_are_completed(chain, run):
-    for words in (["refresh", ""], ["refresh", "moods", ""], ["refresh", "moods", "texts", ""]):
-        assert run("__complete", *words)[1].split() == ["texts", "moods", "sums"]

@@ -1,0 +1,56 @@
+"""Commands that share a vault."""
+
+from __future__ import annotations
+
+import os
+
+from tests.looking import git
+
+
+def test_two_vaults_share_by_commands(made, run, tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
+    assert run("remote")[1] == ""
+    assert run("remote", "origin", "../hub.git")[0] == 0
+    assert run("remote")[1] == f"origin\t{tmp_path}/hub.git\n"
+    assert run("push")[1].startswith("Pushed ")
+    monkeypatch.chdir(tmp_path)
+    assert run("clone", "hub.git", "--all")[:2] == (0, f"Cloned → {tmp_path}/hub\n")
+    monkeypatch.chdir("hub")
+    run("create-code-module", "--module-name", "m", "--text", "A = 1")
+    run("push")
+    monkeypatch.chdir(tmp_path / "v")
+    run("create-code-module", "--module-name", "m", "--text", "A = 2")
+    code, _, err = run("pull")
+    assert (code, "code/m.py" in err) == (1, True)
+    code, out, err = run("pull", "--theirs", "code/m.py")
+    assert (code, out) == (0, "Merged 1 commit from origin.\n"), err
+    assert made.get_code_module_str("m") == "A = 1"
+    assert run("pull", "nope")[0] == 1
+    assert run("remote", "x")[0] == 2
+
+
+def test_a_bucket_is_named_shown_and_confirmed_by_commands(made, run, tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    bucket = "s3://lab/v?endpoint=http://127.0.0.1:9"
+    words = ("add", "origin", "../hub.git", "--data", "s3://lab/v")
+    assert run("remote", *words, "--endpoint-url", "http://127.0.0.1:9")[0] == 0
+    assert run("remote")[1] == f"origin\t{tmp_path}/hub.git\t{bucket}\n"
+    git(tmp_path / "v", "push", "-q", "--no-verify", "origin", "main")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("clone", "hub.git")
+    hint = f"Its data is in \"{bucket}\". If you trust it: tablevault trust-bucket '{bucket}'"
+    assert (code, out) == (0, f"Cloned → {tmp_path}/hub\n{hint}\n")
+    monkeypatch.chdir("hub")
+    assert run("pull", "--all")[2].endswith(f"call `tablevault trust-bucket '{bucket}'`.\n")
+    assert run("trust-bucket", bucket)[:2] == (0, "")
+    assert "Set AWS_ACCESS_KEY_ID" in run("pull", "--all")[2]
+    assert run("trust-bucket", "s3://")[0] == 1
+
+
+def test_add_may_stand_before_the_name_of_a_remote(made, run, tmp_path):
+    assert run("remote", "add", "origin", "hub.git")[0] == 0
+    assert run("remote")[1] == "origin\thub.git\n"
+    assert run("remote", "add", "origin")[0] == run("remote", "add")[0] == 2

@@ -1,0 +1,48 @@
+"""Commands that make, pack and delete whole vaults."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from tablevault import TableVault
+from tests.looking import check_clean
+
+
+def test_a_vault_is_packed_unpacked_and_deleted(made, run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run("compress", "v", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    code, _, err = run("delete-vault", "v")
+    assert (code, err) == (1, "Nothing was changed.\n")
+    assert run("delete-vault", "v", "--yes")[:2] == (0, "Deleted → v\n")
+    assert not Path("v").exists()
+    assert run("decompress", "v.tar.xz")[:2] == (0, "Decompressed → v/\n")
+    assert TableVault("v", "Bo").get_table_instances() == ["t"]
+
+
+def test_an_archive_of_the_current_folder_is_named_like_it(made, run):
+    assert run("compress", ".", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
+    assert Path("../v.tar.xz").is_file()
+
+
+def test_the_demonstration(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("demo", "shown")
+    assert code == 0, err
+    assert "tablevault log" in out
+    vault = TableVault("shown", "Bo")
+    assert vault.get_table_instances() == ["reviews", "moods"]
+    moods = vault.get_dataframe("moods")[0]
+    assert dict(zip(moods["mood"], moods["reviews"], strict=True)) == {
+        "bad": 1,
+        "good": 1,
+        "neutral": 2,
+    }
+    assert len(vault.get_table_instances("reviews")) == 2
+    check_clean(tmp_path / "shown")
+
+
+def test_the_demonstration_suggests_a_path_in_quotes(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "\n  cd 'my shop'\n" in run("demo", "my shop")[1]
