@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
-from tablevault.engine.calls.recorder import artifacts_of
+from tablevault.engine.calls.recorder import artifacts_of, show_inherited
 from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
@@ -32,6 +32,8 @@ class FoundRows:
 
     Attributes
     ----------
+    decision : Decision
+        Which rows the earlier instance holds as calls would return them.
     there : RowResults
         Results by row.
     kept : int
@@ -50,6 +52,7 @@ class FoundRows:
         How many of the waiting rows failed in an earlier attempt at this execution.
     """
 
+    decision: Decision
     there: RowResults
     kept: int
     from_others: int = 0
@@ -59,15 +62,29 @@ class FoundRows:
     in_order: bool = False
     failed: int = 0
 
+    @property
+    def columns(self) -> dict[str, pd.Series]:
+        """The results, as they were returned."""
+        return self.there.columns()
+
+    @property
+    def calls(self) -> int:
+        """Rows for which the function is called."""
+        return len(self.waiting)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTable:
-    """Results of a builder whose function is called once for the whole table.
+    """Results of a builder for all rows at once.
 
     Attributes
     ----------
+    decision : Decision
+        As that of `FoundRows`.
     columns : mapping of str to Series, optional
-        As they were returned; None where the function is called.
+        All columns; None where the function is called.
+    is_typed : bool
+        Whether they have their dtypes, as those of an instance do; else they are as returned.
     reused : int
         Rows of them that other executions have made.
     own : int
@@ -80,18 +97,25 @@ class FoundTable:
         1 where it failed in an earlier attempt at this execution.
     """
 
+    decision: Decision
     columns: Mapping[str, pd.Series] | None = None
+    is_typed: bool = False
     reused: int = 0
     own: int = 0
     items: Mapping[int, Values] = field(default_factory=dict)
     inputs: Inputs | None = None
     failed: int = 0
 
+    @property
+    def calls(self) -> int:
+        """How often the function is called."""
+        return int(self.columns is None)
+
 
 class Finder:
-    """Finds results of one builder; calls nothing.
+    """Finds results of one builder, and so decides which calls are made; calls nothing.
 
-    An execution calls what it does not find, and a plan counts that.
+    An execution makes the calls whose results it does not find, and a plan counts them.
 
     Parameters
     ----------
@@ -103,6 +127,11 @@ class Finder:
         What each call gets besides its arguments.
     context : RunContext
         What it shares with the others.
+
+    Attributes
+    ----------
+    rows : int, optional
+        Rows of the table, after `begin`; None when the builder decides.
     """
 
     def __init__(
@@ -115,11 +144,12 @@ class Finder:
         self._draft = context.tables.draft
         self._ledger = context.options.ledger
         self._earlier = context.earlier
+        self.rows: int | None
         self.lookup: Lookup
         self.artifacts = artifacts_of(builder, context.options.files)
 
-    def begin(self) -> int | None:
-        """Begin the columns in the draft, and return their rows; None when the builder decides."""
+    def begin(self) -> None:
+        """Begin the columns in the draft."""
         builder, draft, context = self._builder, self._draft, self._context
         is_row_wise = builder.return_type == "row-wise"
         if builder.kind == "index":
@@ -128,9 +158,45 @@ class Finder:
         keys = CallKeys(builder, context.tables, context.options.file_text, context.key_columns)
         keys.add_constant(self._fields)
         self.lookup = Lookup(builder, self._ledger, keys, self._code, self.artifacts)
-        return None if builder.kind == "index" and not is_row_wise else draft.rows
+        self.rows = None if builder.kind == "index" and not is_row_wise else draft.rows
 
-    def trusted(self, decision: Decision) -> Decision:
+    def find(self, decision: Decision, unknown: Collection[int] = ()) -> FoundRows | FoundTable:
+        """Find the results, after `begin`.
+
+        Parameters
+        ----------
+        decision : Decision
+            Which rows the earlier instance holds unchanged.
+        unknown : collection of int
+            Rows whose arguments are not known yet: they are neither searched for nor waiting.
+        """
+        builder, ledger = self._builder, self._ledger
+        decision = self._trusted(decision)
+        if decision.reused:
+            ledger.keep(builder.name, decision.rows)
+        if (kept := self._kept(decision)) is not None:
+            rows = len(decision.rows)
+            return FoundTable(decision=decision, columns=kept, is_typed=True, reused=rows)
+        files = self._context.options.files
+        if files is not None and builder.kind == "column":
+            show_inherited(builder, self._draft, decision.rows == NEW_ROW, files)
+        if builder.return_type == "row-wise":
+            return self._rows(decision, unknown)
+        return self._table(decision) if not unknown else FoundTable(decision=decision)
+
+    def reason(self, found: FoundRows | FoundTable, *, is_called: bool) -> str:
+        """Return why the function is called, or why it need not be."""
+        reason = found.decision.reason
+        if not is_called:
+            return UNCHANGED if reason == UNCHANGED else f"{reason}; made before"
+        if reason == UNCHANGED:
+            reason = "no record of its call"
+        if not found.failed:
+            return reason
+        failed = isinstance(found, FoundRows) and counted(found.failed, "row")
+        return f"{reason}; {failed or 'its call'} failed before"
+
+    def _trusted(self, decision: Decision) -> Decision:
         """Keep rows of the earlier instance only where they are what calls would return.
 
         They are when this code made them, and their columns give back exactly what it returned.
@@ -148,7 +214,7 @@ class Finder:
             reason = "code changed"
         return Decision(rows=all_new(len(decision.rows)), reason=reason)
 
-    def kept(self, decision: Decision) -> dict[str, pd.Series] | None:
+    def _kept(self, decision: Decision) -> dict[str, pd.Series] | None:
         """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
         if not decision.keeps_all or self._earlier is None:
             return None
@@ -160,21 +226,13 @@ class Finder:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def rows(self, decision: Decision, unknown: Collection[int] = ()) -> FoundRows:
-        """Find the results of a row-wise builder.
-
-        Parameters
-        ----------
-        decision : Decision
-            Which rows the earlier instance holds unchanged.
-        unknown : collection of int
-            Rows whose arguments are not known yet: they are neither searched for nor waiting.
-        """
+    def _rows(self, decision: Decision, unknown: Collection[int]) -> FoundRows:
+        """Find the results of a row-wise builder."""
         there = self._taken(decision)
         lookup = self.lookup
         is_open = ~there.there
         is_open[list(unknown)] = False
-        found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
+        found = FoundRows(decision=decision, there=there, kept=len(there), waiting=where(is_open))
         if self._builder.kind == "index" and self._builder.sees_earlier_rows:
             self._show_earlier(there)
         # In threads the function of a row does not see the rows before it.
@@ -244,37 +302,31 @@ class Finder:
 
     # -- all rows at once -----------------------------------------------------------------------
 
-    def table(self, rows: int | None) -> FoundTable:
-        """Find the result of a builder whose function is called once.
-
-        Parameters
-        ----------
-        rows : int, optional
-            Number of rows; None when the builder decides.
-        """
-        builder, lookup = self._builder, self.lookup
+    def _table(self, decision: Decision) -> FoundTable:
+        """Find the result of a builder whose function is called once."""
+        builder, lookup, rows = self._builder, self.lookup, self.rows
         if rows == 0:  # no rows, nothing to ask a function for
-            return FoundTable(columns=results.row_columns([], builder))
+            return FoundTable(decision=decision, columns=results.row_columns([], builder))
         inputs = lookup.table_inputs()
         if inputs is None:
-            return FoundTable()
+            return FoundTable(decision=decision)
+        nothing = FoundTable(decision=decision, inputs=inputs, failed=lookup.failed([inputs]))
         if builder.return_type == "dataframe":
-            return self._frame(lookup, inputs)
+            return self._frame(nothing, inputs)
         items = lookup.items(inputs, rows)
         end = lookup.ends_after(inputs, len(items))
         if end is None or rows not in (None, len(items)):
-            return FoundTable(items=items, inputs=inputs, failed=lookup.failed([inputs]))
+            return replace(nothing, items=items)
         columns = results.row_columns([items[row] for row in range(len(items))], builder)
-        return self._found(columns, len(items), lookup, end)
+        return self._found(nothing, columns, len(items), end)
 
-    def _frame(self, lookup: Lookup, inputs: Inputs) -> FoundTable:
+    def _frame(self, nothing: FoundTable, inputs: Inputs) -> FoundTable:
         """Find the dataframe that a recorded call returned."""
-        nothing = FoundTable(inputs=inputs, failed=lookup.failed([inputs]))
-        call = lookup.table(inputs)
+        call = self.lookup.table(inputs)
         if call is None:
             return nothing
         if not self._builder.changed_columns:
-            return FoundTable(columns={})
+            return replace(nothing, columns={})
         frame = self._ledger.frame_of(call)
         if frame is None or tuple(frame.columns) != self._builder.changed_columns:
             return nothing
@@ -284,44 +336,19 @@ class Finder:
         except TVTableError:
             return nothing  # it did not fit then, and does not now
         if self.artifacts is not None and not self.artifacts.bring_frame(
-            self._ledger, call, frame, is_own=lookup.is_own(call)
+            self._ledger, call, frame, is_own=self.lookup.is_own(call)
         ):
             return nothing
         self._ledger.take(self._builder.name, [(NO_ROW, call.id)])
         columns = {str(name): series for name, series in frame.items()}
-        return self._found(columns, len(frame), lookup, call)
+        return self._found(nothing, columns, len(frame), call)
 
     def _found(
-        self, columns: Mapping[str, pd.Series], rows: int, lookup: Lookup, call: CallRecord
+        self, nothing: FoundTable, columns: Mapping[str, pd.Series], rows: int, call: CallRecord
     ) -> FoundTable:
         """Return columns, and whether this execution made them."""
-        own = rows if lookup.is_own(call) else 0
-        return FoundTable(columns=columns, reused=rows - own, own=own)
-
-
-def reason_of(builder: ResolvedBuilder, decision: Decision, *, is_called: bool, failed: int) -> str:
-    """Return why a function is called, or why it need not be.
-
-    Parameters
-    ----------
-    builder : ResolvedBuilder
-        The builder.
-    decision : Decision
-        What was found out about it.
-    is_called : bool
-        Whether it is called at all.
-    failed : int
-        How many of its calls failed before.
-    """
-    reason = decision.reason
-    if not is_called:
-        return UNCHANGED if reason == UNCHANGED else f"{reason}; made before"
-    if reason == UNCHANGED:
-        reason = "no record of its call"
-    if not failed:
-        return reason
-    rows = counted(failed, "row") if builder.return_type == "row-wise" else "its call"
-    return f"{reason}; {rows} failed before"
+        own = rows if self.lookup.is_own(call) else 0
+        return replace(nothing, columns=columns, reused=rows - own, own=own, failed=0)
 
 
 _SETTLED = (str, list, dict, set, tuple, frozenset, bytes, bytearray)

@@ -16,10 +16,9 @@ from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.calls.summaries import Expected
-from tablevault.engine.execution.finder import FoundRows, Gaps, reason_of
-from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
+from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, Gaps
+from tablevault.engine.execution.reuse import UnknownRows
 from tablevault.engine.execution.run import Ready
-from tablevault.engine.execution.step import Step
 from tablevault.engine.matching import is_artifact
 from tablevault.engine.row_values import RowResults, where
 from tablevault.engine.tables import TableDraft
@@ -179,8 +178,8 @@ class Preview:
             unknown = self._unknown_rows(builder, key)
             waiting = frozenset(unknown.rows.nonzero()[0].tolist())
             step.finder.begin()
-            decision = step.finder.trusted(run.reuse.decide(builder, written, unknown))
-            planned.append(self._column(builder, step, decision, waiting))
+            found = step.finder.find(run.reuse.decide(builder, written, unknown), waiting)
+            planned.append(self._column(builder, step.finder, found, waiting))
         return tuple(planned)
 
     @property
@@ -208,7 +207,7 @@ class Preview:
     def _index(self, *, run_index: bool) -> PlannedBuilder:
         """Find the rows of the table, or call for them."""
         builder, step = self._run.builders[0], self._run.steps[0]
-        rows = step.finder.begin()
+        step.finder.begin()
         if self._has_open_rows:
             self._take_index(builder)
             known = None if self.rows_from == NOBODY else self._draft.rows
@@ -217,24 +216,20 @@ class Preview:
             )
             reason = f"{unknown} made first"
             return self._planned(builder, rows=known, calls=1, is_exact=False, reason=reason)
-        decision = step.finder.trusted(self._run.decide_index())
+        decision = self._run.decide_index()
+        found = step.finder.find(decision)
         is_exact = True
-        calls = 0
-        columns: Mapping[str, pd.Series] | None = step.finder.kept(decision)
-        if columns is None and builder.return_type == "row-wise":
-            found = self._rows(builder, step, step.finder.rows(decision))
-            calls, is_exact = len(found.waiting), not found.in_order or not found.waiting
-            columns = None if calls else found.there.columns()
-        elif columns is None:
-            columns = step.finder.table(rows).columns
-            calls = int(columns is None)
+        if isinstance(found, FoundRows):
+            self._find_in_order(step.finder, found)
+            is_exact = not (found.in_order and found.waiting)
+        calls = found.calls
         if calls and run_index:
             step.run(decision)
         elif calls:
             self._take_index(builder)
-        elif columns is not None:
-            self._set_index(builder, columns)
-        reason = reason_of(builder, decision, is_called=calls > 0, failed=0)
+        else:
+            self._set_index(builder, found.columns or {})
+        reason = step.finder.reason(found, is_called=calls > 0)
         return self._planned(
             builder,
             rows=None if self.rows_from == NOBODY else self._draft.rows,
@@ -290,72 +285,61 @@ class Preview:
         )
 
     def _column(
-        self, builder: ResolvedBuilder, step: Step, decision: Decision, unknown: frozenset[int]
+        self,
+        builder: ResolvedBuilder,
+        finder: Finder,
+        found: FoundRows | FoundTable,
+        unknown: frozenset[int],
     ) -> PlannedBuilder:
         """Count the calls of one builder, and enter what it has in the draft."""
-        kept = step.finder.kept(decision)
-        if kept is not None:
-            self._enter(kept)
-            return self._planned(builder, rows=self._draft.rows, calls=0, reason=UNCHANGED)
-        if builder.return_type != "row-wise":
-            return self._table(builder, step, decision, unknown)
-        found = self._rows(builder, step, step.finder.rows(decision, unknown))
-        is_exact = not found.waiting or not (found.in_order or self._may_come(builder))
-        calls = self._count(builder, [found.inputs.get(row) for row in found.waiting])
-        calls += len(unknown) + self._more_rows
-        if unknown or self._has_open_rows:
-            self._ahead.calls.add((_ANY, self._run.codes[builder.name].digest))
-        self._enter(results.partial_columns(found.there, builder))
-        self._gaps.add(builder.changed_columns, where(~found.there.there))
-        self._gaps.add_changing(builder, found.there)
+        is_exact, calls, reused = not unknown, 0, 0
+        if isinstance(found, FoundRows):
+            self._find_in_order(finder, found)
+            is_certain = not found.waiting or not (found.in_order or self._may_come(builder))
+            is_exact = is_certain and not unknown and not self._has_open_rows
+            calls = self._count(builder, [found.inputs.get(row) for row in found.waiting])
+            calls += len(unknown) + self._more_rows
+            if unknown or self._has_open_rows:
+                self._ahead.calls.add((_ANY, self._run.codes[builder.name].digest))
+            reused = len(found.there)
+            self._enter_part(builder, found.there)
+        elif found.columns is None:
+            calls = self._count(builder, [found.inputs])
+            self._enter_part(builder, RowResults(builder.changed_columns, self._draft.rows))
+        else:
+            for name, series in found.columns.items():
+                typed = series if found.is_typed else results.typed(series, name, builder)
+                self._draft.set_column(name, typed)
         return self._planned(
             builder,
             rows=self._draft.rows,
             calls=calls,
-            is_exact=is_exact and not unknown and not self._has_open_rows,
-            reused=len(found.there),
-            reason=reason_of(builder, decision, is_called=calls > 0, failed=found.failed),
+            is_exact=is_exact,
+            reused=reused,
+            reason=finder.reason(found, is_called=calls > 0),
         )
 
-    def _rows(self, builder: ResolvedBuilder, step: Step, found: FoundRows) -> FoundRows:
+    def _enter_part(self, builder: ResolvedBuilder, made: RowResults) -> None:
+        """Add columns to the draft, and note the cells that are still to be made."""
+        for name, series in results.partial_columns(made, builder).items():
+            self._draft.set_column(name, series)
+        self._gaps.add(builder.changed_columns, where(~made.there))
+        self._gaps.add_changing(builder, made)
+
+    def _find_in_order(self, finder: Finder, found: FoundRows) -> None:
         """Search for rows that can be searched for only when those before them are there."""
         if not found.in_order:
-            return found
+            return
         for row in where(found.there.there):
-            self._draft.put(row, dict(zip(builder.changed_columns, found.there[row], strict=True)))
-        for at, row in enumerate(found.waiting):
-            made = step.finder.next_row(row)[1]
+            self._draft.put(row, dict(zip(found.there.names, found.there[row], strict=True)))
+        waiting, found.waiting = found.waiting, []
+        for at, row in enumerate(waiting):
+            made = finder.next_row(row)[1]
             if made is None:
-                found.waiting = found.waiting[at:]
-                return found
+                found.waiting = waiting[at:]
+                return
             found.there.put(row, made)
-            self._draft.put(row, dict(zip(builder.changed_columns, made, strict=True)))
-        found.waiting = []
-        return found
-
-    def _table(
-        self, builder: ResolvedBuilder, step: Step, decision: Decision, unknown: frozenset[int]
-    ) -> PlannedBuilder:
-        """Count the call of a builder that is called once."""
-        rows = self._draft.rows
-        found = None if unknown else step.finder.table(rows)
-        if found is not None and found.columns is not None:
-            self._enter(
-                {name: results.typed(each, name, builder) for name, each in found.columns.items()}
-            )
-            reason = reason_of(builder, decision, is_called=False, failed=0)
-            return self._planned(builder, rows=rows, calls=0, reason=reason)
-        self._enter(results.partial_columns(RowResults(builder.changed_columns, rows), builder))
-        self._gaps.add(builder.changed_columns, range(rows))
-        failed = 0 if found is None else found.failed
-        return self._planned(
-            builder,
-            rows=rows,
-            calls=self._count(builder, [None if found is None else found.inputs]),
-            is_exact=not unknown,
-            reused=0,
-            reason=reason_of(builder, decision, is_called=True, failed=failed),
-        )
+            self._draft.put(row, dict(zip(found.there.names, made, strict=True)))
 
     def _may_come(self, builder: ResolvedBuilder) -> bool:
         """Return whether another table makes calls of the same code that are not known yet."""
@@ -372,11 +356,6 @@ class Preview:
         calls = sum(each is None or not finds or (each, code) not in made for each in inputs)
         made.update((each, code) for each in inputs if each is not None)
         return calls
-
-    def _enter(self, columns: Mapping[str, pd.Series]) -> None:
-        """Add columns to the draft."""
-        for name, series in columns.items():
-            self._draft.set_column(name, series)
 
     def _planned(
         self,

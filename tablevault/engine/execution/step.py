@@ -16,19 +16,18 @@ from tablevault.engine import results
 from tablevault.engine.builders.builder import PROVIDER_BATCH
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.lookup import item_inputs
-from tablevault.engine.calls.recorder import RunningCall, show_inherited
+from tablevault.engine.calls.recorder import RunningCall
 from tablevault.engine.calls.records import NO_ROW
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
 from tablevault.engine.execution.context import RunContext
-from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, reason_of
+from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable
 from tablevault.engine.execution.provider_batches import BatchCalls
 from tablevault.engine.execution.remote_calls import RemoteCalls
 from tablevault.engine.execution.remote_rows import RemoteRowCalls
 from tablevault.engine.execution.reuse import Decision
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
-from tablevault.engine.matching import NEW_ROW
 from tablevault.engine.results import refuse_leaks
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.render import counted
@@ -96,7 +95,6 @@ class Step:
         self.finder = Finder(builder, self._code, self._caller.fields, context)
         self._trial: Trial | None = None
         self._reused = 0
-        self._failed = 0
         self._errors = 0
         self._expected_cost: float | None = None
         self._lacking: frozenset[int] = frozenset()
@@ -123,15 +121,14 @@ class Step:
         builder, draft = self._builder, self._draft
         self._trial = trial
         self._lacking = lacking
-        rows = self.finder.begin()
+        self.finder.begin()
         self._control.check()
         self._arguments = PassedArguments(builder, self._context.tables)
-        decision = self.finder.trusted(decision)
-        if decision.reused:
-            self._ledger.keep(builder.name, decision.rows)
-        self._progress.start(builder.name, rows)
+        self._progress.start(builder.name, self.finder.rows)
         try:
-            self._add(self._finished(decision, rows))
+            found = self.finder.find(decision, lacking if trial is None else trial.unknown)
+            self.finder.adopt(found.decision)
+            self._add(self._finished(found))
         finally:
             self._progress.finish(builder.name)
         if trial is not None and trial.missing:
@@ -152,43 +149,32 @@ class Step:
             reused=self._reused,
             errors=self._errors,
             expected_cost=self._expected_cost,
-            reason=self._reason(decision),
+            reason=self._reason(found),
         )
 
-    def _reason(self, decision: Decision) -> str:
+    def _reason(self, found: FoundRows | FoundTable) -> str:
         """Return why rows were made, or that none had to be."""
-        if self._builder.always_run or decision.keeps_all:
-            return decision.reason
-        reason = reason_of(
-            self._builder,
-            decision,
-            is_called=self._reused < self._draft.rows or not self._draft.rows,
-            failed=self._failed,
-        )
+        if self._builder.always_run or found.decision.keeps_all:
+            return found.decision.reason
+        rows = self._draft.rows
+        reason = self.finder.reason(found, is_called=self._reused < rows or not rows)
         left = len(self.null_rows) - self._errors
         return f"{reason}; {counted(left, 'row')} left whose inputs failed" if left else reason
 
-    def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
+    def _finished(self, found: FoundRows | FoundTable) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
-        builder = self._builder
-        kept = self.finder.kept(decision)
-        if kept is not None:
-            self._skip(len(decision.rows))
-            self.finder.adopt(decision)
-            return kept
-        self._show_artifacts(decision)
-        columns: Mapping[str, pd.Series]
-        if builder.return_type == "row-wise":
-            made = self._row_wise(decision)
-            if self._trial is not None:
-                return self._partial(made, self._trial)
-            columns = made.columns()
+        builder, trial = self._builder, self._trial
+        if isinstance(found, FoundRows):
+            made = self._row_wise(found)
+            if trial is not None:
+                return self._partial(made, trial)
+            columns: Mapping[str, pd.Series] = made.columns()
+        elif trial is not None and found.columns is None and builder.kind == "column":
+            return self._partial(RowResults(builder.changed_columns, self._draft.rows), trial)
         else:
-            found = self.finder.table(rows)
-            if self._trial is not None and found.columns is None and builder.kind == "column":
-                nothing = RowResults(builder.changed_columns, self._draft.rows)
-                return self._partial(nothing, self._trial)
-            columns = self._whole(found, rows)
+            columns = self._whole(found)
+            if found.is_typed:
+                return dict(columns)
         finished = {name: results.typed(series, name, builder) for name, series in columns.items()}
         self._is_exact = all(
             results.is_exact(columns[name], series) for name, series in finished.items()
@@ -200,24 +186,19 @@ class Step:
         trial.missing = set(where(~made.there))
         return results.partial_columns(made, self._builder)
 
-    def _whole(self, found: FoundTable, rows: int | None) -> Mapping[str, pd.Series]:
+    def _whole(self, found: FoundTable) -> Mapping[str, pd.Series]:
         """Return all rows as they were found, or call once for them."""
         if found.columns is not None:
             self._skip(found.reused)
             self._skip(found.own, False)
             return found.columns
-        self._failed = found.failed
         self._arguments.read()
         self._expect(1)
-        if self._builder.return_type == "dataframe":
-            return self._whole_frame(found, rows)
-        return self._generated(found, rows)
-
-    def _show_artifacts(self, decision: Decision) -> None:
-        """Put the artifacts that the builder reads into their folder."""
-        files = self._context.options.files
-        if files is not None and self._builder.kind == "column":
-            show_inherited(self._builder, self._draft, decision.rows == NEW_ROW, files)
+        return (
+            self._whole_frame(found)
+            if self._builder.return_type == "dataframe"
+            else self._generated(found)
+        )
 
     def _add(self, finished: dict[str, pd.Series]) -> None:
         """Add columns to the draft; the index builder's decide the number of rows."""
@@ -236,10 +217,11 @@ class Step:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def _row_wise(self, decision: Decision) -> RowResults:
+    def _row_wise(self, found: FoundRows) -> RowResults:
         """Call for each row whose result is not there."""
         trial = self._trial
-        found = self._found_rows(decision)
+        self._skip(found.kept + found.from_others)
+        self._skip(len(found.there) - found.kept - found.from_others, False)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
             self._expect(len(found.waiting))
@@ -276,20 +258,9 @@ class Step:
             spent = ledger.spent().get(self._builder.name)
             self._expected_cost = (spent.cost or 0.0 if spent else 0.0) + each * calls
 
-    def _found_rows(self, decision: Decision) -> FoundRows:
-        """Find results, and count them."""
-        found = self.finder.rows(
-            decision, self._lacking if self._trial is None else self._trial.unknown
-        )
-        self.finder.adopt(decision)
-        self._skip(found.kept + found.from_others)
-        self._skip(len(found.there) - found.kept - found.from_others, False)
-        self._failed = found.failed
-        return found
-
     # -- all rows at once -----------------------------------------------------------------------
 
-    def _whole_frame(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
+    def _whole_frame(self, found: FoundTable) -> dict[str, pd.Series]:
         """Call for a dataframe."""
         builder = self._builder
         record = self._caller.record(NO_ROW, found.inputs)
@@ -297,7 +268,7 @@ class Step:
         def attempt() -> dict[str, pd.Series]:
             """Call once."""
             returned = self._caller.call(record, self._arguments(None))
-            columns = results.frame_columns(returned, builder, rows)
+            columns = results.frame_columns(returned, builder, self.finder.rows)
             refuse_leaks(columns, builder)
             return columns
 
@@ -314,7 +285,7 @@ class Step:
         self._progress.advance(builder.name, len(next(iter(columns.values()), ())))
         return columns
 
-    def _generated(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
+    def _generated(self, found: FoundTable) -> dict[str, pd.Series]:
         """Call a generator, and take its items as they come.
 
         Items that an earlier attempt has recorded stay as they are, and can be seen.
@@ -329,7 +300,9 @@ class Step:
             returned = self._caller.make(record, call)
             iterate = partial(self._context.executor.items, usage)
             item_record = self._record_item(0, found, usage)
-            for row, item in enumerate(results.items_of(returned, builder, rows, iterate)):
+            for row, item in enumerate(
+                results.items_of(returned, builder, self.finder.rows, iterate)
+            ):
                 finished.append(self._item(row, item, found, item_record))
                 record.usage.add(usage.take(), is_metered=True)  # of an item that was there
                 item_record = self._record_item(row + 1, found, usage)
