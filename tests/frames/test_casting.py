@@ -17,6 +17,8 @@ from tablevault.frames.casting import cast
     ("values", "dtype", "expected"),
     [
         (["1", " 2 ", None, "3.0"], "Int64", [1, 2, pd.NA, 3]),
+        (["7", "-12", "007", "9" * 18], "Int64", [7, -12, 7, 10**18 - 1]),
+        (["7", "9" * 19], "UInt64", [7, 10**19 - 1]),
         ([2**62 + 1, None], "Int64", [2**62 + 1, pd.NA]),
         ([str(2**63 + 1)], "UInt64", [2**63 + 1]),
         ([1.0, np.nan], "Int8", [1, pd.NA]),
@@ -52,6 +54,8 @@ def test_what_fits_is_cast(values: list[Any], dtype: str, expected: list[Any]) -
         ([300], "Int8", 0),
         ([None, None, "abc"], "Int64", 2),
         (["1.5"], "Int64", 0),
+        (["1", "9" * 19], "Int64", 1),
+        (["1", "0x1F"], "Int64", 1),
         ([-1], "UInt8", 0),
         ([2**64], "UInt64", 0),
         ([2**53 + 1], "Float64", 0),

@@ -108,11 +108,14 @@ class CallArtifacts:
         return list(found)
 
     def names_in(self, columns: Mapping[str, pd.Series]) -> list[str]:
-        """Return the names of artifacts in columns; none if a column does not fit its dtype."""
+        """Return the names of artifacts in columns; none if such a column does not fit."""
+        named = {
+            name: series
+            for name, series in columns.items()
+            if self._builder.dtypes.get(name, str(series.dtype)) == ARTIFACT
+        }
         try:
-            frame = {
-                name: results.typed(each, name, self._builder) for name, each in columns.items()
-            }
+            frame = {name: results.typed(each, name, self._builder) for name, each in named.items()}
         except TVTableError:
             return []
         return artifact_values(pd.DataFrame(frame))
