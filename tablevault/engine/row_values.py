@@ -186,9 +186,8 @@ class _Cells:
         for part in range(len(self._parts)):
             self._pack(part)
         if self._is_text and self._parts:
-            self._size = len(self._there)
-            self._parts = [pa.concat_arrays(self._parts)]
-            text = pd.StringDtype().__from_arrow__(self._parts[0])  # type: ignore[attr-defined]
+            whole = pa.chunked_array(self._parts)  # shares the memory of the parts
+            text = pd.StringDtype().__from_arrow__(whole)  # type: ignore[attr-defined]
             return pd.Series(text, name=name)
         cells = [self._opened(part) for part in range(len(self._parts))] or [_objects(0)]
         whole = cells[0] if len(cells) == 1 else np.concatenate(cells)
