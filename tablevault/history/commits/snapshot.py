@@ -57,11 +57,12 @@ class Snapshot:
 
     repository: Repository
     commit: CommitId
-    _root: pygit2.Tree = field(init=False, repr=False, compare=False)
+    _folders: dict[str, pygit2.Tree | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Look the tree up once."""
-        object.__setattr__(self, "_root", self.repository.handle[self.commit].tree)
+        root = self.repository.handle[self.commit].tree
+        object.__setattr__(self, "_folders", {"": root})
 
     # -- plain access -------------------------------------------------------------------------
 
@@ -243,11 +244,24 @@ class Snapshot:
     def _find(self, path: str) -> pygit2.Object | None:
         """Look one path up."""
         if not path:
-            return self._root
-        try:
-            return self._root[path]
-        except (KeyError, ValueError, pygit2.GitError):
-            return None
+            return self._folders[""]
+        folder, slash, name = path.rpartition("/")
+        return None if slash and not folder else _entry(self._folder(folder), name)
+
+    def _folder(self, path: str) -> pygit2.Tree | None:
+        """Return a folder, read once: libgit2 (1.9) keeps no tree of more than 4 KiB."""
+        if path not in self._folders:
+            found = self._find(path)
+            self._folders[path] = found if isinstance(found, pygit2.Tree) else None
+        return self._folders[path]
+
+
+def _entry(folder: pygit2.Tree | None, name: str) -> pygit2.Object | None:
+    """Return what a folder has under a name, None when it has nothing."""
+    try:
+        return folder[name] if folder is not None and name else None
+    except (KeyError, ValueError, pygit2.GitError):
+        return None
 
 
 def code_texts(repository: Repository, tree: str) -> dict[str, str]:

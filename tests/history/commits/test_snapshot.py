@@ -150,6 +150,11 @@ def test_a_vault_without_its_document_is_an_error(repository, git):
         Snapshot(repository, commit).vault()
 
 
+def test_a_folder_is_read_once_for_all_that_is_looked_up_in_it(snapshot):
+    assert snapshot._folder("tables") is snapshot._folder("tables")
+    assert snapshot._folder("nowhere/at/all") is None
+
+
 def test_snapshots_of_one_commit_are_equal(snapshot, repository):
     assert snapshot == Snapshot(repository, snapshot.commit)
     assert snapshot != Snapshot(repository, repository.main())
