@@ -8,14 +8,15 @@ from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.files.vault_folders import building, is_free, put_in_place, target_of
+from tablevault.history.catalog.catalog import expected_tags
 from tablevault.history.commits.setup import begin_clone, configure
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.refs import RefMove, move_refs
+from tablevault.history.git.refs import RefMove, move_refs, write_packed_refs
 from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import fetch_objects
-from tablevault.remotes.pull import check_data, fetch_main, update_tags
+from tablevault.remotes.pull import check_data, fetch_main
 from tablevault.remotes.remote_settings import address
 from tablevault.vault import Vault, absolute
 
@@ -92,6 +93,6 @@ def _build(vault: Vault, url: str) -> None:
     snapshot.vault()
     configure(vault.path)
     move_refs(repository, [RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
-    update_tags(vault)
+    write_packed_refs(vault.path / ".git", expected_tags(vault.index, vault.snapshot()))
     with vault.parts.commit_lock():
         vault.worktree.refresh(theirs)

@@ -14,7 +14,7 @@ import pygit2
 import pygit2.transaction
 
 from tablevault.errors import TVLockError
-from tablevault.files.disk import sync_file, sync_folder
+from tablevault.files.disk import replace_file, sync_file, sync_folder
 from tablevault.history.git.repository import Repository
 from tablevault.names import MAIN, CommitId
 
@@ -70,6 +70,16 @@ def move_refs(repository: Repository, moves: Sequence[RefMove], reason: str) -> 
             'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
         )
     _sync_refs(repository, moves)
+
+
+def write_packed_refs(git_dir: Path, targets: Mapping[str, CommitId]) -> None:
+    """Write the refs of a new repository that nobody else knows yet, all in one file.
+
+    A file for each takes a block of the disk and a sync. The format is that of git-pack-refs.
+    """
+    lines = [f"{targets[ref]} {ref}\n" for ref in sorted(targets)]
+    text = "".join(["# pack-refs with: peeled fully-peeled sorted \n", *lines])
+    replace_file(git_dir / "packed-refs", text.encode("ascii"), durable=True)
 
 
 def break_locks(git_dir: Path, moving: Mapping[str, str]) -> bool:
