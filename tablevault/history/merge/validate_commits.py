@@ -129,6 +129,8 @@ class _MadeInstances:
         """
         instance_id = message.first("Vault-Instance")
         first = self._first.setdefault(instance_id, self._made(instance_id) or commit)
+        if first == commit:
+            return None
         one, other = self._content(message, first), self._content(message, commit)
         return first if one != other and None not in one and None not in other else None
 
@@ -174,7 +176,18 @@ def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str
     waiting = [(tree, "")]
     for current, path in _unseen(waiting, seen):
         for entry in current:
-            waiting += _folder(handle, entry, path)
+            if not _was_seen(entry, path, seen):
+                waiting += _folder(handle, entry, path)
+
+
+def _was_seen(entry: pygit2.Object, path: str, seen: set[tuple[str, str]]) -> bool:
+    """Return whether a folder of the folder `path` was seen under its very name."""
+    inner = f"{path}{entry.name}/"
+    return (
+        entry.filemode == FileMode.TREE
+        and _place(inner) == inner
+        and (inner, str(entry.id)) in seen
+    )
 
 
 def _unseen(
@@ -218,6 +231,8 @@ def _problems(
     waiting = [(tree, "")]
     for current, path in _unseen(waiting, seen):
         for entry in current:
+            if _was_seen(entry, path, seen):
+                continue
             inner = f"{path}{entry.name}"
             problem = _problem(handle, entry, inner)
             if problem:

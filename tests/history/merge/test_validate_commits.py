@@ -9,6 +9,9 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TableVaultError, TVRemoteError
+from tablevault.history.git.commit_message import Message
+from tablevault.history.git.trees import Put
+from tablevault.history.merge import validate_commits
 from tests.looking import git as stock
 
 BO = "Bo <bo@example.org>"
@@ -200,6 +203,34 @@ def test_a_tree_is_looked_through_again_where_it_counts(world, mallory):
     tree = mallory.put(tree, [b"aside", b"new"], (b"40000", table))
     mallory.push(mallory.put(tree, [b"tables", b"new"], (b"40000", table)))
     refused(world, "tables/new/table.yaml")
+
+
+def test_a_folder_that_was_looked_at_is_not_read_again(new_repository, monkeypatch):
+    repository = new_repository()
+    names = [f"t{number}" for number in range(20)]
+    first = repository.main()
+    documents = [Put(path=f"tables/{name}/x", data=b"1") for name in names]
+    second = write_commit(repository, first, documents)
+    third = write_commit(repository, second, [Put(path="tables/t3/x", data=b"2")])
+    read = []
+
+    def note(handle, entry, path):
+        read.append(f"{path}{entry.name}")
+        return folder(handle, entry, path)
+
+    folder = validate_commits._folder
+    monkeypatch.setattr(validate_commits, "_folder", note)
+    assert [*validate_commits.invalid_files(repository, [third], [first])] == []
+    folders = [path for path in read if path.startswith("tables/") and path.count("/") == 1]
+    assert sorted(folders) == sorted([*(f"tables/{name}" for name in names), "tables/t3"])
+
+
+def write_commit(repository, base, edits):
+    """Write a commit; no ref moves."""
+    message = Message(subject="s")
+    return repository.write_commit(
+        parents=[base], base=base, edits=edits, message=message, author="Ana", at=1_700_000_000.0
+    )
 
 
 def claim(world, mallory, **more):
