@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import shlex
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -183,9 +182,7 @@ class Repository:
             table = os.path.relpath(folder, self.git_dir)
             names.update(f"{table}/{name}" for name in files)
         with contextlib.suppress(FileNotFoundError):
-            packed = (self.git_dir / "packed-refs").read_bytes()
-            found = re.findall(rb"^[0-9a-f]{40} (refs/heads/temp/\S+)$", packed, re.MULTILINE)
-            names.update(name.decode("utf-8", "replace") for name in found)
+            names.update(_packed(self.git_dir / "packed-refs", prefix))
         tips = ((name, self.tip(name)) for name in sorted(names) if not name.endswith(".lock"))
         return {name: tip for name, tip in tips if tip is not None}
 
@@ -378,6 +375,20 @@ class Repository:
             return older == newer or self.handle.descendant_of(newer, older)
         except (KeyError, pygit2.GitError):
             return False
+
+
+def _packed(path: Path, prefix: str) -> Iterator[str]:
+    """Yield the packed refs below `prefix`; where they are sorted, the tags are not read."""
+    is_sorted = False
+    with path.open("r", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name = line[41:].rstrip("\n")
+            if line.startswith("#"):
+                is_sorted = " sorted" in line
+            elif name.startswith(prefix):
+                yield name
+            elif is_sorted and name > prefix:
+                return
 
 
 def _not_kept(file: str) -> OSError:

@@ -16,7 +16,7 @@ from tablevault.history.git.refs import (
     RefMove,
     move_refs,
 )
-from tablevault.history.git.repository import Repository
+from tablevault.history.git.repository import Repository, _packed
 from tablevault.history.git.trees import Put, write_tree
 from tablevault.names import MAIN, TempRef
 from tests.history.git.writing import commit
@@ -72,6 +72,18 @@ def test_temporary_branches_are_found_loose_and_packed(repository, git, pack):
         assert repository.temp_refs() == {refs[0]: new, refs[2]: main, refs[3]: main}
     else:
         assert repository.temp_refs() == dict.fromkeys(refs, main)
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_packed_tags_are_not_read_for_temporary_branches(repository, is_sorted):
+    main = repository.main()
+    header = "# pack-refs with: peeled sorted \n" if is_sorted else "# pack-refs with: peeled \n"
+    lines = f"{main} refs/tags/a\n{main} {TEMP}\n"
+    (repository.git_dir / "packed-refs").write_text(header + lines)
+    # In no sorted file a branch follows a tag: it would be found by who reads on.
+    assert [*_packed(repository.git_dir / "packed-refs", "refs/heads/temp/")] == (
+        [] if is_sorted else [TEMP]
+    )
 
 
 def test_a_lock_is_no_temporary_branch(repository):
