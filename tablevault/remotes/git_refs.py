@@ -65,7 +65,17 @@ def tracking_ref(remote: str, branch: str) -> str:
 
 def list_refs(folder: Path, remote: str) -> dict[str, CommitId]:
     """Return branches and tags of a remote by full name; for an annotated tag, the tag itself."""
-    printed = _git(folder, ["ls-remote", "--refs", "--", remote], remote)
+    return _listed_refs(folder, remote)
+
+
+def list_branches(folder: Path, remote: str) -> dict[str, CommitId]:
+    """Return the branches of a remote by full name; tags, one for each instance, are not sent."""
+    return _listed_refs(folder, remote, "--heads")
+
+
+def _listed_refs(folder: Path, remote: str, *options: str) -> dict[str, CommitId]:
+    """Return refs of a remote by full name."""
+    printed = _git(folder, ["ls-remote", "--refs", *options, "--", remote], remote)
     if _SHA256.match(printed):
         raise sha256_error(remote)
     found = (_LISTED.fullmatch(line) for line in printed.splitlines())

@@ -21,7 +21,7 @@ from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.model.view import VaultView
 from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir
 from tablevault.remotes.fetch import fetch_objects
-from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
+from tablevault.remotes.git_refs import fetch_refs, list_branches, tracking_ref
 from tablevault.remotes.lfs.endpoint import find_remote
 from tablevault.remotes.remote_objects import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
@@ -89,7 +89,7 @@ def fetch_main(vault: Vault, remote: str) -> CommitId:
     TVRemoteError
         It has no ``main``.
     """
-    there = list_refs(vault.path, remote)
+    there = list_branches(vault.path, remote)
     if MAIN not in there:
         raise TVRemoteError(
             f'Remote "{remote}" holds no vault: it has no branch "main".',

@@ -7,6 +7,7 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVOutcomeUnknownError, TVRemoteError
+from tablevault.remotes.git_refs import list_branches
 from tests.clones import ANA, BO
 from tests.looking import check_clean
 from tests.looking import git as stock
@@ -210,6 +211,30 @@ def test_only_what_changed_is_asked_for(ana, bo, bare):
     bo.pull()
     report = bo.push()
     assert (report.objects.objects, report.objects.present) == (0, 0)
+
+
+def test_a_clone_has_the_tags_of_all_instances_in_one_file(ana, bo, bare, tmp_path):
+    for number in range(3):
+        write(ana, [number])
+    ana.push()
+    path = tmp_path / "new"
+    clone = clone_vault(bare, path, BO)
+    assert refs(path, "refs/tags") == refs(tmp_path / "ana", "refs/tags")
+    assert not any(file.is_file() for file in (path / ".git/refs/tags").rglob("*"))
+    first, last = (clone.get_table_instances("t")[at] for at in (0, -1))
+    clone.delete_instance(first, "t")
+    write(clone, [4])
+    assert f"refs/tags/t/{first}" not in refs(path)
+    assert refs(path)[f"refs/tags/t/{last}"] == refs(tmp_path / "ana")[f"refs/tags/t/{last}"]
+    check_clean(path)
+
+
+def test_a_pull_asks_for_branches_and_not_for_a_tag_of_each_instance(ana, bo, bare):
+    write(ana, [1])
+    ana.push()
+    assert [ref for ref in refs(bare) if ref.startswith("refs/tags")]
+    there = list_branches(bare.parent / "bo", "origin")
+    assert there == refs(bare, "refs/heads")
 
 
 def test_a_shallow_clone_pulls_and_pushes(ana, bo, bare, tmp_path):
