@@ -9,7 +9,6 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import decode_text
 from tablevault.model.instance import Instance, TempInstance, by_age
@@ -99,13 +98,11 @@ class Staleness:
     @cached_property
     def instances(self) -> dict[Place, Instance]:
         """The current instance of each place, those first that were made first."""
-        latest: dict[Place, IndexedInstance] = {}
-        for each in self._view.catalog.existing():
-            if each.table_id in self._tables:
-                place = Place(self._tables[each.table_id], each.version)
-                latest.pop(place, None)
-                latest[place] = each
-        return {place: self._view.instance_of(each) for place, each in latest.items()}
+        return {
+            Place(self._tables[each.table_id], each.version): self._view.instance_of(each)
+            for each in self._view.catalog.current()
+            if each.table_id in self._tables
+        }
 
     def current(self, place: Place) -> Current:
         """Read the current instance of a place.

@@ -11,7 +11,7 @@ from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.reachability import pointers_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
-from tablevault.names import ARRIVED, CommitId, ObjectId
+from tablevault.names import ARRIVED, CommitId
 from tablevault.progress import Progress
 from tablevault.remotes.reports import NO_TRANSFER, TransferReport
 from tablevault.vault import Vault
@@ -74,7 +74,7 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
     named = [
         pointer for pointer in pointers_of(vault.repository, tips) if not vault.store.has(pointer)
     ]
-    gone = deleted_objects(vault)
+    gone = vault.index.deleted_objects()
     wanted = [pointer for pointer in named if pointer.oid not in gone]
     if not wanted:
         return NO_TRANSFER
@@ -87,11 +87,6 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
         text = f"{error.message} History and the other objects are here."
         raise type(error)(text, error.hint, **error.facts) from error
     return report
-
-
-def deleted_objects(vault: Vault) -> set[ObjectId]:
-    """Return the objects of deleted instances that no other instance has."""
-    return vault.index.known() - vault.index.needed()
 
 
 def _receive(

@@ -13,7 +13,6 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.reachability import pointers_of
 from tablevault.names import MAIN, TABLES_DIR, BlobId, CommitId, ObjectId, is_lfs_path
-from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.transfer import StoredObject, Transport
 from tablevault.remotes.lfs.transport import endpoint_of, open_transport
@@ -96,7 +95,7 @@ def _needed(vault: Vault, refs: Refs) -> set[ObjectId]:
     named = commits_of(repository, (each for there in refs.values() for each in there.values()))
     branches = {*_branches(refs), *repository.temp_refs().values()} - {main}
     found = pointers_of(repository, {*named, *branches})
-    gone = deleted_objects(vault)
+    gone = vault.index.deleted_objects()
     needed = {pointer.oid for pointer in found if pointer.oid not in gone}
     for tip in commits_of(repository, branches):
         needed.update(_named(Snapshot(repository, tip)))

@@ -22,7 +22,6 @@ from tablevault.history.git.repository import Repository
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, CommitId, ObjectId
 from tablevault.problems import Problem, in_order
-from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.batch_api import Refusal
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_remote
@@ -182,7 +181,7 @@ def upload_missing(
         An object of a new commit did not arrive, or the server wrongly says that it has it.
     """
     repository, store = vault.repository, vault.store
-    gone = deleted_objects(vault)
+    gone = vault.index.deleted_objects()
     named = pointers_of(repository, served, state.tips) | dict(state.missing)
     old = {pointer: path for pointer, path in named.items() if pointer.oid not in gone}
     fresh = {
@@ -332,7 +331,7 @@ def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Probl
     repository = vault.repository
     there = list_refs(vault.path, push_address(vault, remote))
     served = commits_of(repository, there.values())
-    gone = deleted_objects(vault)
+    gone = vault.index.deleted_objects()
     named = {
         pointer: path
         for pointer, path in pointers_of(repository, served).items()

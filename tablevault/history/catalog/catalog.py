@@ -118,6 +118,16 @@ class Catalog(ABC):
         rows = self._instances(where, arguments, last=True)
         return rows[0] if rows else None
 
+    def current(self) -> list[IndexedInstance]:
+        """Find the latest instance of each version of each table, those first that are older."""
+        rows = self._query("SELECT DISTINCT table_id, version FROM instances", ())
+        found = (
+            self.latest(TableId(table_id), version, active=False, successful=False)
+            for table_id, version in rows
+        )
+        there = (each for each in found if each is not None)
+        return sorted(there, key=lambda each: (each.materialized_at, each.instance_id))
+
     def deactivated_by(self, process_id: str) -> list[InstanceId]:
         """List the instances that a process made inactive, whether or not it took that back."""
         rows = self._query("SELECT instance_id FROM inactive WHERE cause = ?", (process_id,))
@@ -219,18 +229,17 @@ class Catalog(ABC):
             )
         }
 
-    def needed(self) -> set[ObjectId]:
-        """List the objects that instances need which are not deleted for good."""
+    def deleted_objects(self) -> set[ObjectId]:
+        """List the objects of instances that are deleted for good, unless others need them."""
         rows = self._query(
-            f"SELECT DISTINCT oid FROM objects CROSS JOIN {INSTANCES}"  # noqa: S608 - constants
-            f" WHERE instances.instance_id = objects.instance_id AND {_KEEPS_OBJECTS}",
+            "WITH ended (id) AS (SELECT subject FROM gone WHERE for_good UNION "
+            "SELECT instance_id FROM gone CROSS JOIN instances ON table_id = subject "
+            "WHERE for_good) "
+            "SELECT DISTINCT oid FROM ended CROSS JOIN objects ON instance_id = id",
             (),
         )
-        return {ObjectId(row[0]) for row in rows}
-
-    def known(self) -> set[ObjectId]:
-        """List the objects of all instances, deleted ones too."""
-        return {ObjectId(row[0]) for row in self._query("SELECT DISTINCT oid FROM objects", ())}
+        found = {ObjectId(row[0]) for row in rows}
+        return found - self.still_needed(found)
 
     def existing(self) -> list[IndexedInstance]:
         """List all instances that are not deleted, oldest first."""

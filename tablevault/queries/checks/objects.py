@@ -34,7 +34,7 @@ def needed_objects(repository: Repository, index: Index, reach: Reachability) ->
     History keeps the pointers of deleted instances for ever; their objects are gone for good.
     What no instance ever had, as on a branch of a user's own, is needed.
     """
-    deleted = index.known() - index.needed()
+    deleted = index.deleted_objects()
     for temp, tip in repository.temps().items():
         # It may have started from the dataframe of an instance that was deleted since.
         try:

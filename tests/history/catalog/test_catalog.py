@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tablevault.history.catalog.catalog import Index
+from tablevault.history.catalog.operation_log import entries
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, TempRef
@@ -92,6 +93,50 @@ def test_the_latest_instance_is_the_one_made_last(told, index):
     told.materialize("a", "A", "x_5", ("Deactivates", "base_3"), ("Deactivates", "x_5"))
     assert latest("A", active=True) is None
     assert latest("A") == "x_5"
+
+
+def test_the_current_instances_are_the_last_of_each_version(told, index):
+    assert ids(index.current()) == ["base_3", "base_4"]
+    told.materialize("a", "A", "other_5")
+    told.materialize("a", "A", "base_6")
+    assert ids(index.current()) == ["base_4", "other_5", "base_6"]
+    told.delete("base_6")
+    assert ids(index.current()) == ["base_3", "base_4", "other_5"]
+    told.delete("B")
+    assert ids(index.current()) == ["base_3", "other_5"]
+
+
+def test_objects_are_deleted_unless_another_instance_needs_them(told, index, pointer_of):
+    def oids(*contents):
+        return {pointer_of(content).oid for content in contents}
+
+    told.materialize("a", "A", "x_5", content=b"shared")
+    told.materialize("c", "B", "x_6", content=b"shared")
+    assert index.deleted_objects() == oids(b"other_2")
+    told.delete("x_5")
+    assert index.deleted_objects() == oids(b"other_2")
+    told.delete("B")
+    assert index.deleted_objects() == oids(b"other_2", b"base_4", b"shared")
+
+
+def test_what_was_deleted_and_the_log_are_found_without_a_look_at_every_instance(told, index):
+    def steps():
+        """Count the instructions that SQLite runs."""
+        connection, found = index._file.connection(), []
+        connection.set_progress_handler(lambda: found.append(1) and None, 1)
+        assert len(index.deleted_objects()) == 1
+        assert len(entries(index.read, limit=2)) == 2
+        connection.set_progress_handler(None, 1)
+        return len(found)
+
+    def steps_with(numbers):
+        """Count them once there are more instances."""
+        for number in numbers:
+            told.materialize("a", "A", f"base_{number}")
+        index.catch_up()
+        return steps()
+
+    assert steps_with(range(10, 13)) == steps_with(range(13, 23))
 
 
 def test_tables_are_found_by_names_they_had(told, index):
