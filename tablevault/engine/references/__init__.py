@@ -1,9 +1,8 @@
-"""The language of table references: grammar, evaluation, and evaluation row by row."""
+"""The language of table references: its grammar, and its evaluation row by row."""
 
 from __future__ import annotations
 
-from tablevault.engine.references.compile import ByRow, by_row
-from tablevault.engine.references.evaluate import Tables, check, evaluate
+from tablevault.engine.references.evaluate import ByRow, Tables, by_row, check, evaluate
 from tablevault.engine.references.grammar import Condition, Reference, Template, parse_template
 from tablevault.engine.references.view import View
 

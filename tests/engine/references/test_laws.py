@@ -1,4 +1,4 @@
-"""A template compiled for many rows gives what it gives when it is evaluated for each."""
+"""A function made once for all rows gives what one gives that is made for each row."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def spoil(result):
 @example("<<self[index]>>", [1, 2**63, -1, "a", None])
 @example("<<self.{g,k}[g::1]>>", [1, 1, 1, 1, 1])
 @given(TEMPLATES, st.lists(PUT, max_size=ROWS))
-def test_compiled_is_evaluated_results_and_errors_alike(text, put):
+def test_a_function_made_once_gives_the_same_results_and_errors(text, put):
     try:
         template = parse_template(text, builder="b", field="arguments.x")
     except TableVaultError:
