@@ -12,7 +12,7 @@ import yaml
 from tablevault import TableVault
 from tests.looking import check_clean
 from tests.operations.bench import ASK, IDS, INDEX, Bench
-from tests.operations.test_travelling_calls import MANY, calls_of
+from tests.engine.calls.test_call_file import MANY, calls_of
 
 EXECUTE = """
 import sys
