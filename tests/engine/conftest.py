@@ -20,6 +20,7 @@ from tablevault.engine.tables import FixedInstance
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
 from tablevault.progress import Progress
+from tests.engine.builder_texts import column, index, rows
 from tests.engine.references.reference_table import CONFIG, EVENTS, PEOPLE
 
 
@@ -124,5 +125,26 @@ def execute(inputs, tmp_path):
             )
             with ready(plan, options=options, progress=progress, **given) as run:
                 return run_all(run)
+
+    return call
+
+
+@pytest.fixture
+def fill(execute):
+    """Run one column builder over the three rows of the example and give the frame."""
+
+    def call(function, columns="[o]", **fields):
+        texts = {"t_index": index(), "o": column(columns, **fields)}
+        return execute(texts, {"rows": rows, "f": function}).frame
+
+    return call
+
+
+@pytest.fixture
+def make(execute):
+    """Run one index builder and give the frame."""
+
+    def call(function, columns="[k, n]", **fields):
+        return execute({"t_index": index(columns, **fields)}, {"rows": function}).frame
 
     return call

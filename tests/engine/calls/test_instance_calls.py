@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tablevault import TableVault
+from tests.engine.calls.test_call_file import MANY, calls_of
 from tests.looking import check_clean
 from tests.operations.bench import ASK, IDS, INDEX, Bench
-from tests.engine.calls.test_call_file import MANY, calls_of
 
 EXECUTE = """
 import sys

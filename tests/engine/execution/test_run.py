@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
-import logging
 import threading
 import time
 from decimal import Decimal
@@ -24,48 +23,7 @@ from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import infer
 from tablevault.names import InstanceId
 from tests.counted_progress import CountedProgress
-
-KEYS = ["Ann", "Bob", "Zed"]
-
-
-def index(columns="[k, n]", **fields):
-    return yaml_of("IndexBuilder", columns, "rows", fields)
-
-
-def column(columns="[o]", **fields):
-    return yaml_of("ColumnBuilder", columns, "f", fields)
-
-
-def yaml_of(kind, columns, function, fields):
-    fields = {"arguments": "{}", **fields}
-    lines = [f"builder_type: {kind}", f"changed_columns: {columns}"]
-    lines += [f"python_function: {function}", "code_module: m"]
-    return "\n".join(lines + [f"{name}: {value}" for name, value in fields.items()])
-
-
-def rows():
-    return pd.DataFrame({"k": KEYS, "n": [1, 2, 9]})
-
-
-@pytest.fixture
-def fill(execute):
-    """Run one column builder over the three rows of the example and give the frame."""
-
-    def call(function, columns="[o]", **fields):
-        texts = {"t_index": index(), "o": column(columns, **fields)}
-        return execute(texts, {"rows": rows, "f": function}).frame
-
-    return call
-
-
-@pytest.fixture
-def make(execute):
-    """Run one index builder and give the frame."""
-
-    def call(function, columns="[k, n]", **fields):
-        return execute({"t_index": index(columns, **fields)}, {"rows": function}).frame
-
-    return call
+from tests.engine.builder_texts import KEYS, column, index, rows
 
 
 def test_columns_stand_in_the_order_of_execution(execute):
@@ -86,48 +44,6 @@ def test_columns_stand_in_the_order_of_execution(execute):
 # -- dataframe --------------------------------------------------------------------------------
 
 
-def test_frame_columns_go_by_name_when_the_names_agree(fill):
-    frame = fill(lambda: pd.DataFrame({"q": [1, 2, 3], "p": [4, 5, 6]}), "[p, q]")
-    assert frame[["p", "q"]].to_numpy().tolist() == [[4, 1], [5, 2], [6, 3]]
-
-
-def test_frame_columns_go_by_position_when_they_do_not(fill):
-    frame = fill(lambda: pd.DataFrame({"x": [1, 2, 3], "p": [4, 5, 6]}), "[p, q]")
-    assert list(frame["p"]) == [1, 2, 3]
-    assert list(frame["q"]) == [4, 5, 6]
-
-
-@pytest.mark.parametrize("number", [0, 1, 2, 5])
-def test_a_column_builder_returns_a_row_for_each_row(fill, number):
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} rows?.*has 3'):
-        fill(lambda: pd.DataFrame({"o": range(number)}))
-
-
-@pytest.mark.parametrize("labels", [[10, 11, 12], [2, 1, 0], [0, 0, 0], ["a", "b", "c"]])
-def test_rows_go_by_position_whatever_the_index_says(fill, labels):
-    frame = fill(lambda: pd.DataFrame({"o": [5, 6, 7]}, index=labels))
-    assert list(frame["o"]) == [5, 6, 7]
-    assert len(frame) == 3
-
-
-@pytest.mark.parametrize("number", [0, 1, 3])
-def test_a_frame_has_as_many_columns_as_declared(fill, number):
-    returned = pd.DataFrame({f"c{n}": [1, 2, 3] for n in range(number)})
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} columns?'):
-        fill(lambda: returned, "[p, q]")
-
-
-@pytest.mark.parametrize("value", [None, [1, 2, 3], pd.Series([1, 2, 3]), {"o": [1, 2, 3]}, 5])
-def test_a_dataframe_function_returns_a_dataframe(fill, value):
-    with pytest.raises(TVBuilderError, match=r'"o".*"f" returned .*DataFrame'):
-        fill(lambda: value)
-
-
-def test_a_number_of_rows_is_told_as_people_do(fill):
-    with pytest.raises(TVBuilderError, match=r"returned 1 row\."):
-        fill(lambda: pd.DataFrame({"o": [1]}))
-
-
 @pytest.mark.parametrize("return_type", ["dataframe", "generator"])
 def test_an_async_function_may_return_what_others_return(fill, return_type):
     async def call():
@@ -145,84 +61,7 @@ def test_an_async_function_is_awaited_for_each_row(fill):
     assert fill(call, return_type="row-wise")["o"].tolist() == [1, 1, 1]
 
 
-def test_a_value_that_cannot_even_be_shown_is_refused(fill):
-    class Silent:
-        def __repr__(self):
-            raise OwnError("no")
-
-    with pytest.raises(TVBuilderError, match=r"cannot be shown \(Silent\)"):
-        fill(Silent)
-
-
 # -- row-wise ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", ["ab", {"p": 1, "q": 2}, {1, 2}, 5, None, iter([1, 2]), b"xy"])
-def test_several_columns_need_a_list_of_values(fill, value):
-    with pytest.raises(TVBuilderError, match=r'"o".*row 0.*list or tuple of 2'):
-        fill(lambda: value, "[p, q]", return_type="row-wise")
-
-
-@pytest.mark.parametrize("value", [[1], [1, 2, 3], (), np.array([1, 2, 3])])
-def test_a_row_has_as_many_values_as_declared(fill, value):
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {len(value)} values? in row 0'):
-        fill(lambda: value, "[p, q]", return_type="row-wise")
-
-
-@pytest.mark.parametrize(
-    "value", [[1, 2], (1, 2), np.array([1, 2]), pd.Series([1, 2]), pd.Series({"q": 2, "p": 1})]
-)
-def test_sequences_of_values_are_accepted(fill, value):
-    frame = fill(lambda: value, "[p, q]", return_type="row-wise")
-    assert frame[["p", "q"]].to_numpy().tolist() == [[1, 2]] * 3
-
-
-@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, np.array([1, 2]), (1, 2)])
-def test_one_column_holds_a_collection_as_object(fill, value):
-    with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
-        fill(lambda: value, return_type="row-wise", dtypes="{o: string}")
-    if isinstance(value, tuple):  # perhaps meant as the values of two columns
-        with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
-            fill(lambda: value, return_type="row-wise")
-    else:
-        assert fill(lambda: value, return_type="row-wise")["o"].dtype == object
-    frame = fill(lambda: value, return_type="row-wise", dtypes="{o: object}")
-    assert frame["o"].dtype == object
-    assert frame["o"].iloc[2] is not None
-    assert type(frame["o"].iloc[0]) is type(value)
-
-
-def test_one_of_several_columns_holds_a_collection_as_object(fill):
-    with pytest.raises(TVBuilderError, match=r'column "q" in row 0'):
-        fill(lambda: [1, [2]], "[p, q]", return_type="row-wise", dtypes="{q: Int64}")
-    frame = fill(lambda: [1, [2]], "[p, q]", return_type="row-wise")
-    assert list(map(str, frame[["p", "q"]].dtypes)) == ["Int64", "object"]
-
-
-def test_a_frame_is_never_a_cell(fill):
-    with pytest.raises(TVBuilderError):
-        fill(pd.DataFrame, return_type="row-wise", dtypes="{o: object}")
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype"),
-    [([1, 2, 3], "Int64"), ([True, False, True], "boolean"), ([1.5, 2.5, None], "Float64")],
-)
-def test_undeclared_columns_are_inferred(fill, values, dtype):
-    got = iter(values)
-    frame = fill(lambda: next(got), return_type="row-wise")
-    assert frame["o"].dtype == dtype
-
-
-@pytest.mark.parametrize("return_type", ["row-wise", "generator"])
-def test_none_is_null(fill, return_type):
-    def call():
-        return None if return_type == "row-wise" else iter([None, 1, None])
-
-    frame = fill(call, return_type=return_type, dtypes="{o: Int64}")
-    assert frame["o"].isna().tolist() == (
-        [True] * 3 if return_type == "row-wise" else [True, False, True]
-    )
 
 
 def test_rows_are_called_in_order_and_see_the_rows_before(fill):
@@ -243,41 +82,6 @@ def test_rows_are_called_in_order_and_see_the_rows_before(fill):
 
 
 # -- generator --------------------------------------------------------------------------------
-
-
-def test_items_belong_to_rows_in_order(fill):
-    frame = fill(lambda: iter([(1, "a"), [2, "b"], (3, "c")]), "[p, q]", return_type="generator")
-    assert list(frame["p"]) == [1, 2, 3]
-    assert list(frame["q"]) == ["a", "b", "c"]
-
-
-def test_a_list_is_as_good_as_a_generator(fill):
-    assert list(fill(lambda: [1, 2, 3], return_type="generator")["o"]) == [1, 2, 3]
-
-
-def test_a_tuple_of_one_is_unwrapped(fill):
-    assert list(fill(lambda: [(1,), (2,), 3], return_type="generator")["o"]) == [1, 2, 3]
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_too_few_items_are_refused(fill, number):
-    with pytest.raises(TVBuilderError, match=rf"yields only {number} items.*3 rows"):
-        fill(lambda: range(number), return_type="generator")
-
-
-def test_too_many_items_are_refused_without_waiting_for_the_end(fill):
-    def endless():
-        while True:
-            yield 1
-
-    with pytest.raises(TVBuilderError, match="yields more than 3 items"):
-        fill(endless, return_type="generator")
-
-
-@pytest.mark.parametrize("value", ["abc", {"a": 1}, {1, 2, 3}, None, 5, pd.DataFrame({"o": [1]})])
-def test_what_is_no_iterable_of_rows_is_refused(fill, value):
-    with pytest.raises(TVBuilderError, match=r'"o".*returned'):
-        fill(lambda: value, return_type="generator")
 
 
 # -- index builders ---------------------------------------------------------------------------
@@ -309,141 +113,10 @@ def test_rows_stay_in_the_order_returned(make, labels, key):
     assert list(frame["k"]) == KEYS
 
 
-def test_duplicate_keys_are_refused_with_rows_and_key(make):
-    frame = pd.DataFrame({"k": ["a", "b", "a", "c", "c"], "n": [1, 2, 1, 4, 5]})
-    with pytest.raises(TVTableError, match=r'"k".*\'a\'.*rows 0, 2\.'):
-        make(lambda: frame, primary_key="[k]")
-    with pytest.raises(TVTableError, match=r'"k", "n".*rows 0, 2\.'):
-        make(lambda: frame, primary_key="[k, n]")
-    with pytest.raises(TVTableError, match=r'"n"\) has the value 1 \(int\)'):
-        make(lambda: frame, primary_key="[n]")
-
-
-def test_a_null_key_is_refused_with_its_row(make):
-    frame = pd.DataFrame({"k": ["a", None, None], "n": [1, 2, 3]})
-    with pytest.raises(TVTableError, match=r'"k"\) is null in rows 1, 2'):
-        make(lambda: frame, primary_key="[k]")
-
-
 # -- dtypes -----------------------------------------------------------------------------------
 
 
-def test_declared_dtypes_are_applied(fill):
-    frame = fill(lambda: pd.DataFrame({"o": ["1", "2", None]}), dtypes="{o: Int64}")
-    assert frame["o"].dtype == "Int64"
-    assert frame["o"].tolist()[:2] == [1, 2]
-
-
-def test_categories_survive(fill):
-    frame = fill(lambda: pd.DataFrame({"o": ["x", "y", "x"]}), dtypes="{o: category}")
-    assert frame["o"].tolist() == ["x", "y", "x"]
-
-
-def test_a_value_that_does_not_fit_is_named(fill):
-    with pytest.raises(TVTableError, match=r'"o"') as caught:
-        fill(lambda: pd.DataFrame({"o": ["1", "two", None]}), dtypes="{o: Int64}")
-    assert caught.value.builder == "o"
-
-
-def test_an_unknown_dtype_is_found_before_anything_is_called(execute):
-    texts = {"t_index": index(), "o": column(dtypes="{o: Whatever}")}
-    with pytest.raises(TVBuilderError, match=r"dtypes.o"):
-        execute(texts, {"rows": lambda: 1 / 0, "f": lambda: 1 / 0})
-
-
-def test_a_dtype_of_another_column_is_ignored_with_a_warning(fill, caplog):
-    with caplog.at_level(logging.WARNING, "tablevault"):
-        frame = fill(lambda: rows()[["n"]], dtypes="{k: Int64}")
-    assert '"k", which is not among changed_columns' in caplog.text
-    assert frame["k"].tolist() == KEYS
-
-
 # -- fields -----------------------------------------------------------------------------------
-
-
-def test_references_stand_in_all_fields(execute, inputs):
-    values = {
-        "f": "f",
-        "m": "m",
-        "c": "made",
-        "d": "Float64",
-        "n": "2",
-        "r": "row-wise",
-        "t": "true",
-    }
-    (name,) = inputs.instances["cfg"]
-    inputs.instances["cfg"][name] = pd.DataFrame(
-        {"key": list(values), "value": list(values.values())}
-    )
-
-    def ref(key):
-        return f'"<<cfg.value[key::{key}]>>"'
-
-    text = f"""
-builder_type: ColumnBuilder
-changed_columns: {ref("c")}
-python_function: {ref("f")}
-code_module: {ref("m")}
-return_type: {ref("r")}
-n_threads: {ref("n")}
-is_custom: {ref("t")}
-dtypes: {{{ref("c")}: {ref("d")}}}
-arguments: {{{ref("n")}: 1}}
-"""
-    text = text.replace('{"<<cfg.value[key::n]>>": 1}', '{x: "<<self.n[index]>>"}')
-    result = execute({"t_index": index(), "o": text}, {"rows": rows, "f": lambda x: x * 2})
-    assert result.frame["made"].tolist() == [2, 4, 18]
-    assert result.frame["made"].dtype == "Float64"
-    assert result.plan.columns == ("k", "n", "made")
-    assert result.builders[1].is_custom is True
-
-
-def test_columns_from_references_must_not_clash(execute):
-    text = column('"<<cfg.value[key::col]>>"')
-    texts = {"t_index": index("[name]"), "o": text}
-    with pytest.raises(TVBuilderError, match=r'both make the column "name"'):
-        execute(texts, {"rows": rows, "f": rows})
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "named"),
-    [
-        ("n_threads", "<<cfg.value[key::model]>>", "n_threads is 'gpt'"),
-        ("changed_columns", "<<people.name>>", "changed_columns is"),
-        ("return_type", "<<cfg.value[key::none]>>", "return_type is null"),
-    ],
-)
-def test_what_a_reference_gives_is_checked_like_what_is_written(execute, field, value, named):
-    text = column(**{field: f'"{value}"'}) if field != "changed_columns" else column(f'"{value}"')
-    with pytest.raises(TVBuilderError, match=named):
-        execute({"t_index": index(), "o": text}, {"rows": rows, "f": rows})
-
-
-def test_keywords_are_replaced_in_text_and_never_in_data(execute, inputs):
-    (name,) = inputs.instances["one"]
-    inputs.instances["one"][name] = pd.DataFrame({"v": ["~PROCESS_ID~"]})
-    seen = []
-    arguments = """
-  plain: ~ARTIFACT_FOLDER~/x
-  mixed: "<<one.v[index::0]>> by ~PROCESS_ID~"
-  data: "<<one.v[index::0]>>"
-  deep: [{"~PROCESS_ID~": [~PROCESS_ID~]}]
-"""
-    texts = {"t_index": index(arguments=arguments)}
-
-    def make(**given):
-        seen.append(given)
-        return rows()
-
-    execute(texts, {"rows": make}, keywords={"~ARTIFACT_FOLDER~": "/a", "~PROCESS_ID~": "p1"})
-    assert seen == [
-        {
-            "plain": "/a/x",
-            "mixed": "~PROCESS_ID~ by p1",
-            "data": "~PROCESS_ID~",
-            "deep": [{"p1": ["p1"]}],
-        }
-    ]
 
 
 def test_arguments_that_do_not_fit_are_found_before_anything_is_called(execute):
@@ -545,19 +218,6 @@ def test_an_exception_that_takes_no_notes_passes(fill):
 
     with pytest.raises(ClosedError):
         fill(call)
-
-
-@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
-def test_a_value_that_cannot_be_copied_names_builder_column_and_row(fill, return_type):
-    def call():
-        value = {"lock": threading.RLock()}
-        returned = {"dataframe": pd.DataFrame({"o": [1, 2, value]}), "row-wise": value}
-        return returned.get(return_type, [value])
-
-    with pytest.raises(TVTableError, match=r'"o".*column "o" in row .*RLock') as caught:
-        fill(call, return_type=return_type, dtypes="{o: object}")
-    row = 2 if return_type == "dataframe" else 0
-    assert (caught.value.builder, caught.value.column, caught.value.row) == ("o", "o", row)
 
 
 @pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
@@ -695,33 +355,6 @@ def test_rows_in_threads_do_not_see_each_other(fill):
 
 
 # -- what is told -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "place"),
-    [
-        ("<<nope>>", "<<nope>>"),
-        ("<<people(other)>>", "<<people(other)>>"),
-        ("<<people.nme>>", "<<people.nme>>"),
-        ("<<people.name[nme::1]>>", "<<people.name[nme::1]>>"),
-        ("x <<people.name[id::<<cfg.valu[key::1]>>]>>", "<<cfg.valu[key::1]>>"),
-        ("<<self.missing>>", "<<self.missing>>"),
-    ],
-)
-def test_what_is_not_there_is_found_before_anything_is_called(execute, value, place):
-    texts = {"t_index": index(), "o": column(arguments=f'{{x: ["{value}"]}}')}
-    with pytest.raises(TableReferenceError) as caught:
-        execute(texts, {"rows": lambda: 1 / 0, "f": lambda x: 1 / 0})
-    assert caught.value.builder == "o"
-    assert caught.value.field == "arguments.x[0]"
-    assert caught.value.text[caught.value.start : caught.value.end] == place
-
-
-@pytest.mark.parametrize("entry", ["nope", "people(other)", "people.nme"])
-def test_explicit_dependencies_have_to_exist(execute, entry):
-    texts = {"t_index": index(dependencies=f"['{entry}']")}
-    with pytest.raises(TableReferenceError, match="dependencies"):
-        execute(texts, {"rows": lambda: 1 / 0})
 
 
 def test_explicit_dependencies_are_sources(execute):
