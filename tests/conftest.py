@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -27,6 +28,10 @@ from tests.scripts import Script  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 AUTHOR = "Ana Lund <ana@example.org>"
+
+# Tests start interpreters by the hundred: what these import is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)

@@ -30,7 +30,12 @@ def test_an_error_is_the_same_after_pickle_and_copy(kind):
     error.add_note("In row 3.")
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is kind
-        assert (str(other), other.facts) == (str(error), error.facts)
+        assert (str(other), other.message, other.hint, other.facts) == (
+            str(error),
+            error.message,
+            error.hint,
+            error.facts,
+        )
         assert other.table == "t"
         assert other.holder is None
         assert other.__notes__ == ["In row 3."]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import pickle
 import re
 import subprocess
 import sys
@@ -16,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from tablevault import core, errors
+from tests.sources import MODULES, PACKAGE, parsed
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "tablevault"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LONGEST_MODULE = 400
@@ -40,19 +38,16 @@ BANNED_NAMES = {
 }
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 UNSAFE_NAMES = {"read_pickle", "to_pickle", "allow_pickle"}
-ERRORS = [
-    kind
-    for kind in vars(errors).values()
-    if inspect.isclass(kind) and issubclass(kind, errors.TableVaultError)
-]
 
-PARSED = {path: ast.parse(path.read_bytes()) for path in MODULES}
-CLASSES = [
-    (node.name, path)
-    for path, tree in PARSED.items()
-    for node in ast.walk(tree)
-    if isinstance(node, ast.ClassDef)
-]
+
+def classes() -> list[tuple[str, Path]]:
+    """Return the name of each class, and its module."""
+    return [
+        (node.name, path)
+        for path, tree in parsed().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
 
 
 def lines_of_code(path: Path) -> int:
@@ -85,7 +80,7 @@ def test_a_module_is_not_too_long():
 
 
 def test_a_module_begins_with_one_sentence():
-    for path, tree in PARSED.items():
+    for path, tree in parsed().items():
         first = (ast.get_docstring(tree) or "").split("\n\n")[0]
         assert first.endswith("."), f"{path}: {first}"
         assert "\n" not in first, f"{path}: the first sentence takes more than one line"
@@ -93,15 +88,16 @@ def test_a_module_begins_with_one_sentence():
 
 
 def test_names_say_what_is_in_them():
-    names = [(name.lower(), path) for name, path in CLASSES]
+    names = [(name.lower(), path) for name, path in classes()]
     names += [(name, path) for path in MODULES for name in (path.stem, path.parent.name)]
     assert not [each for each in names if each[0] in BANNED_NAMES]
 
 
 def test_no_two_classes_have_one_name():
     """A leading underscore makes no other name of it."""
-    counts = Counter(name.strip("_") for name, _ in CLASSES)
-    assert not [each for each in CLASSES if counts[each[0].strip("_")] > 1]
+    found = classes()
+    counts = Counter(name.strip("_") for name, _ in found)
+    assert not [each for each in found if counts[each[0].strip("_")] > 1]
 
 
 SENDS_PICKLES = PACKAGE / "engine" / "execution" / "parcels.py"
@@ -109,7 +105,7 @@ SENDS_PICKLES = PACKAGE / "engine" / "execution" / "parcels.py"
 
 
 def test_nothing_is_read_that_could_run_code():
-    for path, tree in PARSED.items():
+    for path, tree in parsed().items():
         for node in () if path == SENDS_PICKLES else ast.walk(tree):
             match node:
                 case ast.Import(names=names):
@@ -122,7 +118,7 @@ def test_nothing_is_read_that_could_run_code():
 
 def test_methods_of_core_are_one_statement_long():
     """Besides the imports of what they call."""
-    tree = ast.parse((PACKAGE / "core.py").read_bytes())
+    tree = parsed()[PACKAGE / "core.py"]
     long = [
         node.name
         for node in ast.walk(tree)
@@ -173,20 +169,6 @@ def test_an_import_costs_little(statement, heavy):
         [sys.executable, "-c", shown], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert not set(heavy) & set(done.stdout.split())
-
-
-@pytest.mark.parametrize("kind", ERRORS, ids=[kind.__name__ for kind in ERRORS])
-def test_an_error_survives_the_way_between_processes(kind):
-    error = kind('Table "a" is wrong.', "Mend it.", table="a", line=3, holder=None)
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is kind
-    assert (str(copy), copy.message, copy.hint, copy.facts) == (
-        str(error),
-        error.message,
-        error.hint,
-        error.facts,
-    )
-    assert (copy.table, copy.line, copy.holder) == ("a", 3, None)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import pickle
 import re
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,9 +28,8 @@ from tablevault.wording import (
     decoded,
     encoded,
 )
+from tests.sources import PACKAGE, parsed
 
-PACKAGE = Path(tablevault.__file__).parent
-SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 OPERATIONS = {
     name
     for name, _ in inspect.getmembers(TableVault, inspect.isfunction)
@@ -40,18 +38,19 @@ OPERATIONS = {
 ODD = "it's -a name"
 
 
-def sites(kind: str) -> Iterator[tuple[str, ast.Call]]:
+@functools.cache
+def sites() -> list[tuple[str, ast.Call]]:
     """Find where the package makes a part of a hint whose operation stands there."""
-    for path, tree in SOURCES.items():
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == kind
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+    return [
+        (f"{path.relative_to(PACKAGE)}:{node.lineno}", node)
+        for path, tree in parsed().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"Call", "Parameter", "OperationName"}
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
 
 
 def value_of(node: ast.expr) -> object:
@@ -71,7 +70,13 @@ def call_at(node: ast.Call) -> Call:
     return Call(node.args[0].value, **named)  # type: ignore[attr-defined]
 
 
-CALLS = {place: call_at(node) for place, node in sites("Call") if "/cli/" not in f"/{place}"}
+def calls() -> dict[str, Call]:
+    """Return the calls in hints, by the places in the package that make them."""
+    return {
+        place: call_at(node)
+        for place, node in sites()
+        if node.func.id == "Call" and "/cli/" not in f"/{place}"  # type: ignore[attr-defined]
+    }
 
 
 def signature_of(operation: str) -> inspect.Signature:
@@ -79,46 +84,47 @@ def signature_of(operation: str) -> inspect.Signature:
     return inspect.signature(getattr(owner, operation))
 
 
-@pytest.mark.parametrize("place", CALLS)
-def test_a_call_in_a_hint_is_one_of_the_python_api(place):
-    call = CALLS[place]
-    parameters = [each for each in signature_of(call.operation).parameters if each != "self"]
-    assert set(call.arguments) <= set(parameters)
-    if isinstance(next(iter(call.arguments.values()), True), str | Blank):
-        assert next(iter(call.arguments)) == parameters[0]
+def test_a_call_in_a_hint_is_one_of_the_python_api():
+    assert len(calls()) > 50
+    for place, call in calls().items():
+        parameters = [each for each in signature_of(call.operation).parameters if each != "self"]
+        assert set(call.arguments) <= set(parameters), place
+        if isinstance(next(iter(call.arguments.values()), True), str | Blank):
+            assert next(iter(call.arguments)) == parameters[0], place
 
 
-@pytest.mark.parametrize("place", CALLS)
-def test_the_command_of_a_hint_is_read_by_the_parser_as_it_was_meant(place):
-    call = CALLS[place]
-    text = at_prompt(["--db-dir", "my vault"])(call)
-    program, *words = shlex.split(text.strip("`"))
-    given = build_parser(commands()).parse_args(words)
-    assert program == "tablevault"
-    read: list[object] = []
-    for value in vars(given).values():
-        read += value if isinstance(value, list) else [value]
-    fixed = command_for(commands(), call)[1].arguments
-    for name, value in call.arguments.items():
-        wanted = next(iter(value)) if isinstance(value, dict) else value
-        wanted = True if name == "data" else wanted  # a switch stands for it
-        assert name in fixed or value is BLANK or wanted in read
+def test_the_command_of_a_hint_is_read_by_the_parser_as_it_was_meant():
+    parser, write = build_parser(commands()), at_prompt(["--db-dir", "my vault"])
+    for place, call in calls().items():
+        program, *words = shlex.split(write(call).strip("`"))
+        given = parser.parse_args(words)
+        assert program == "tablevault"
+        read: list[object] = []
+        for value in vars(given).values():
+            read += value if isinstance(value, list) else [value]
+        fixed = command_for(commands(), call)[1].arguments
+        for name, value in call.arguments.items():
+            wanted = next(iter(value)) if isinstance(value, dict) else value
+            wanted = True if name == "data" else wanted  # a switch stands for it
+            assert name in fixed or value is BLANK or wanted in read, place
 
 
-@pytest.mark.parametrize("kind", ["Parameter", "Operation"])
-def test_what_else_a_hint_names_has_a_name_at_the_prompt(kind):
+def test_what_else_a_hint_names_has_a_name_at_the_prompt():
     write = at_prompt()
-    for _, node in sites(kind):
+    for place, node in sites():
         values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        part = OperationName(values[0]) if kind == "Operation" else Parameter(*values)
-        assert not re.search("[a-z]_", write(part))
+        match node.func.id:  # type: ignore[attr-defined]
+            case "OperationName":
+                assert not re.search("[a-z]_", write(OperationName(values[0]))), place
+            case "Parameter":
+                assert not re.search("[a-z]_", write(Parameter(*values))), place
 
 
 def test_no_text_names_an_operation_as_python_does():
     """Who writes a call into a text by hand writes it for Python alone."""
     python = re.compile(rf"\b({'|'.join(OPERATIONS)})\b|\b(verify|undo|push|pull|gc|diff)\(|=True")
     found = []
-    for path, tree in SOURCES.items():
+    for path, tree in parsed().items():
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         found += [
             f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}"

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -497,6 +495,9 @@ def test_pandas_alone_reads_the_dtypes_that_were_written(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", AS_WRITTEN)
 def test_other_programs_read_what_pandas_is_told_about(kind, tmp_path):
+    import duckdb
+    import polars as pl
+
     path = tmp_path / "f.parquet"
     write(pd.DataFrame({"c": pd.Series(AS_WRITTEN[kind])}), path)
     assert pl.read_parquet(path).height == 3

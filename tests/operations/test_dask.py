@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 
 import pytest
-from distributed import Client, LocalCluster
 
 from tablevault.errors import TVExecutorError
 from tests.operations.test_executors import PIDS, Bench
@@ -20,16 +19,24 @@ def bench(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cluster(sealed):
-    with LocalCluster(
+def distributed():
+    """Import it where it is used: each process of tests imports all test modules."""
+    import distributed
+
+    return distributed
+
+
+@pytest.fixture(scope="module")
+def cluster(sealed, distributed):
+    with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def client(cluster):
-    with Client(cluster, set_as_default=False) as client:
+def client(cluster, distributed):
+    with distributed.Client(cluster, set_as_default=False) as client:
         yield client
 
 
@@ -56,8 +63,8 @@ def test_a_scheduler_that_does_not_answer_is_named(bench):
         bench.run("dask://127.0.0.1:9", PIDS)
 
 
-def test_a_client_that_is_closed_calls_nothing(bench, cluster):
-    with Client(cluster, set_as_default=False) as client:
+def test_a_client_that_is_closed_calls_nothing(bench, cluster, distributed):
+    with distributed.Client(cluster, set_as_default=False) as client:
         executor = client.get_executor()
     with pytest.raises(TVExecutorError):
         bench.run(executor, "def f(id):\n    pay(id)\n")
@@ -89,7 +96,7 @@ def test_a_row_that_kills_each_worker_is_an_error_of_this_row(bench, client):
 
 
 @pytest.mark.sweep
-def test_a_scheduler_that_is_killed_pauses_the_process(bench, tmp_path):
+def test_a_scheduler_that_is_killed_pauses_the_process(bench, tmp_path, distributed):
     file = tmp_path / "scheduler.json"
     here = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
     start = [sys.executable, "-m"]
@@ -110,7 +117,7 @@ def f(id):
         os.kill({scheduler.pid}, 9)
     return id
 """
-            with Client(scheduler_file=str(file), set_as_default=False) as client:
+            with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
                 client.wait_for_workers(1)
                 with pytest.raises(TVExecutorError, match="in flight"):
                     bench.run(client.get_executor(), code, options={"process_id": "p"})

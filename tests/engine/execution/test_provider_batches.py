@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import openai
 import pytest
 
 from examples.model_server import Faults, ModelServer
@@ -251,6 +250,8 @@ TableVault(sys.argv[1], "Ana").execute_instance("t", process_id="p")
 
 
 def test_a_batch_that_the_provider_does_not_know_says_where_it_is_known_from(serve, vault, folder):
+    import openai
+
     serve()
     with pytest.raises(TVPendingError):
         execute(vault)
