@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from tablevault.wording import Named, written
+from tablevault.wording import Named, Wording
 
 CALLER = "tablevault.engine.execution.invocation"
 """The module whose frames call functions of users."""
@@ -46,11 +46,16 @@ class TableVaultError(Exception):
 
     def __str__(self) -> str:
         """Join message and hint into the text that a person reads."""
-        return self.formatted(str)
+        return self.wording
+
+    @property
+    def wording(self) -> Wording:
+        """Message and hint, with the calls that they name."""
+        return Wording(self.message, " ", self.hint) if self.hint else Wording(self.message)
 
     def formatted(self, write: Callable[[Named], str]) -> str:
         """Return the text with the calls that it names written by `write`."""
-        return f"{written(self.message, write)} {written(self.hint, write)}".rstrip()
+        return self.wording.written(write)
 
     def __reduce__(
         self,
@@ -100,10 +105,11 @@ class TVPendingError(TableVaultError):
 class TVRefreshError(TableVaultError):
     """Tables could not be refreshed; ``failed``, ``left`` and ``made`` name the tables."""
 
-    def formatted(self, write: Callable[[Named], str]) -> str:
-        """Return the message, with the hint below where that has lines for tables."""
-        message, hint = written(self.message, write), written(self.hint, write)
-        return f"{message}\n{hint}" if "\n" in message else f"{message} {hint}".rstrip()
+    @property
+    def wording(self) -> Wording:
+        """Message, with the hint below where that has lines for tables."""
+        is_long = "\n" in self.message
+        return Wording(self.message, "\n", self.hint) if is_long else super().wording
 
 
 class TVArtifactError(TableVaultError):
@@ -156,16 +162,17 @@ class TableReferenceError(TableVaultError):
     the error prints the text with a caret line under the place.
     """
 
-    def formatted(self, write: Callable[[Named], str]) -> str:
-        """Return message and hint, then place, text and caret line."""
-        lines = [super().formatted(write)]
+    @property
+    def wording(self) -> Wording:
+        """Message and hint, then place, text and caret line."""
+        lines = [""]
         builder, field = self.facts.get("builder"), self.facts.get("field")
         if builder:
             lines.append(f'  in builder "{builder}"' + (f", field {field}" if field else ""))
         text, start, end = (self.facts.get(k) for k in ("text", "start", "end"))
         if isinstance(text, str) and isinstance(start, int) and isinstance(end, int):
             lines.extend(_caret(text, start, end))
-        return "\n".join(lines)
+        return Wording(super().wording, "\n".join(lines))
 
 
 def _caret(text: str, start: int, end: int) -> list[str]:

@@ -251,8 +251,10 @@ def redact(text: str) -> str:
     """Return a text without what looks like a key.
 
     Values that builders have read from environment variables, and of all variables whose names
-    tell a secret, are replaced by ``~ENV:NAME~``, also where they are escaped or quoted.
+    tell a secret, are replaced by ``~ENV:NAME~``, also where they are escaped or quoted. A text
+    without keys is returned itself.
     """
+    given = text
     values = _values.copy()
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and _NAMED_SECRET.search(name):
@@ -264,7 +266,7 @@ def redact(text: str) -> str:
         text = f"{text[:start]}[{kind} removed]{text[end:]}"
     for pattern, instead in _LOGINS:
         text = pattern.sub(instead, text)
-    return text
+    return given if text == given else text
 
 
 def text_to_keep(error: BaseException) -> str:

@@ -140,8 +140,8 @@ def written(text: str, write: Callable[[Named], str]) -> str:
 
 def encoded(text: str) -> Any:  # noqa: ANN401 - JSON
     """Return a text as JSON that :func:`decoded` makes the same text of."""
-    if not isinstance(text, Wording):
-        return text
+    if not isinstance(text, Wording) or all(isinstance(part, str) for part in text.parts):
+        return str.__str__(text)
     return [part if isinstance(part, str) else _encoded(part) for part in text.parts]
 
 

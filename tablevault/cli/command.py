@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from tablevault.cli.context import CommandContext
+from tablevault.cli.context import CommandContext, UsageError
 from tablevault.wording import Call
 
 Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
@@ -220,17 +221,36 @@ class _EitherSwitch(argparse.Action):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
 
 
-def not_negative(kind: type[int | float]) -> Callable[[str], float]:
-    """Return what reads a number that is at least 0."""
+def refuse_both(given: argparse.Namespace, one: str, other: str) -> None:
+    """Raise UsageError if two arguments are given that exclude each other."""
+    if getattr(given, one) and getattr(given, other):
+        names = [f"--{name.replace('_', '-')}" for name in (one, other)]
+        raise UsageError(f"{names[0]} and {names[1]} exclude each other")
+
+
+def number(kind: type[int | float], least: float = 0) -> Callable[[str], float]:
+    """Return what reads a number of a kind that is at least `least`."""
+    noun = "whole number" if kind is int else "number"
 
     def read(text: str) -> float:
-        number = kind(text)
-        if not number >= 0:
-            raise argparse.ArgumentTypeError(f"{text} is less than 0")
-        return number
+        try:
+            found = kind(text)
+        except ValueError:
+            found = math.nan
+        if math.isnan(found):
+            raise argparse.ArgumentTypeError(f'"{text}" is not a {noun}')
+        if found < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return found
 
-    read.__name__ = kind.__name__  # argparse names it for a text that is no number
     return read
+
+
+def not_blank(text: str) -> str:
+    """Return a text; what is blank is no name, but a variable of the shell that is not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f'"{text}" is blank')
+    return text
 
 
 TABLE = positional("table_name", "the table", "table")
@@ -244,17 +264,21 @@ GLOBALS = (
         "folder of the vault (default: TABLEVAULT_DIR, else found upwards)",
         "path",
         metavar="PATH",
+        default=None,
+        type=not_blank,
     ),
     option(
         "author",
         "author of commits (default: TABLEVAULT_AUTHOR, else as git knows you)",
         metavar="TEXT",
+        default=None,
+        type=not_blank,
     ),
     Argument(
         ("-o", "--output"),
         {
             "metavar": "PATH",
-            "default": "",
+            "type": not_blank,
             "help": "write the output into this file; - is the standard output",
         },
         "path",

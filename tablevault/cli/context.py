@@ -24,7 +24,7 @@ class UsageError(Exception):
 
 
 class AbortedError(Exception):
-    """The user said no: exit code 1."""
+    """The user said no, or nothing: exit code 1. Its text is a hint."""
 
 
 class CommandContext:
@@ -54,7 +54,7 @@ class CommandContext:
         """Author of commits: as given, else as git knows them."""
         return (
             self.named_author
-            or os.environ.get("TABLEVAULT_AUTHOR", "")
+            or os.environ.get("TABLEVAULT_AUTHOR", "").strip()
             or _git_author(self._folder())
         )
 
@@ -183,8 +183,23 @@ def existing_folder(path: str) -> Path:
 
 
 def given_text(text: str) -> str:
-    """Return the text of ``--text``; ``-`` stands for the standard input."""
-    return sys.stdin.read() if text == "-" else text
+    """Return the text of ``--text``; ``-`` stands for the standard input.
+
+    Raises
+    ------
+    UsageError
+        The standard input is empty, which means a template elsewhere, or not UTF-8.
+    """
+    if text != "-":
+        return text
+    try:
+        found = sys.stdin.read()
+        found.encode("utf-8")
+    except UnicodeError:
+        raise UsageError("the standard input is not UTF-8") from None
+    if not found:
+        raise UsageError("the standard input is empty")
+    return found
 
 
 def refuse_below_file(path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -12,38 +13,72 @@ from tablevault.cli.command import Argument, Command, commands
 from tablevault.cli.context import CommandContext
 from tablevault.errors import TableVaultError, message_of, user_line
 from tablevault.secrets import text_to_keep
-from tablevault.wording import BLANK, Call, Either, Named, OperationName, Parameter
+from tablevault.wording import (
+    BLANK,
+    Call,
+    Either,
+    Named,
+    OperationName,
+    Parameter,
+    Wording,
+    written,
+)
 
 PROGRAM = "tablevault"
-Write = Callable[[Named], str]
+_PASTED = re.compile(r"`(tablevault|git) (?!init |config --global |-)")
+"""A command of a hint, to be pasted; what is done elsewhere is not in backticks."""
+Tell = Callable[[str], str]
 
 
 def explained(error: BaseException, context: CommandContext, given: argparse.Namespace) -> str:
     """Return what stderr shows: the error, and what to do next."""
-    write = writer(context)
-    first = "Interrupted." if isinstance(error, KeyboardInterrupt) else described(error, write)
-    return f"{first}\n{_kept(error, context, given, write)}".rstrip()
+    tell = in_shell(context)
+    first = "Interrupted." if isinstance(error, KeyboardInterrupt) else described(error, tell)
+    return f"{first}\n{_kept(error, context, given, tell)}".rstrip()
 
 
-def writer(context: CommandContext) -> Write:
-    """Return the function that formats calls as commands for this vault."""
+def in_shell(context: CommandContext) -> Tell:
+    """Return the function that writes a text for a prompt: its commands act on this vault."""
     options = (("--db-dir", context.db_dir), ("--author", context.named_author))
     leading = [word for name, value in options if value for word in (name, value)]
-    return at_prompt(leading)
+    write = at_prompt(leading)
+    programs = {PROGRAM: [PROGRAM, *leading], "git": ["git", *_git_options(context)]}
+
+    def paste(text: str) -> str:
+        return _PASTED.sub(lambda found: f"`{shlex.join(programs[found[1]])} ", text)
+
+    def tell(text: str) -> str:
+        parts = text.parts if isinstance(text, Wording) else [text]
+        return "".join(
+            write(part) if isinstance(part, Call) else paste(written(Wording(part), write))
+            for part in parts
+        )
+
+    return tell
 
 
-def described(error: BaseException, write: Write) -> str:
+def _git_options(context: CommandContext) -> list[str]:
+    """Return what makes git act on the vault from the current folder."""
+    with contextlib.suppress(TableVaultError, OSError):
+        if not context.path.samefile("."):
+            return ["-C", str(context.path)]
+    return []
+
+
+def described(error: BaseException, tell: Tell) -> str:
     """Return an error as a line, with the position in a reference or the conflicts below it."""
+    notes = "".join(f" {note}." for note in getattr(error, "__notes__", [])[-1:])
     if isinstance(error, TableVaultError):
-        return f"TableVault error: {error.formatted(write)}"
-    text = f"{type(error).__name__}: {' '.join(text_to_keep(error).split()) or 'no text'}"
+        return f"TableVault error: {tell(error.wording)}{notes}"
+    text = ": ".join(filter(None, (type(error).__name__, " ".join(text_to_keep(error).split()))))
     line = user_line(error)
     if line is not None:
-        notes = " ".join(getattr(error, "__notes__", [])[-1:])
-        return f"{text} ({line[0]}, line {line[1]}). {notes}. {_MORE}"
+        return f"{text} ({line[0]}, line {line[1]}).{notes} {_MORE}"
     if isinstance(error, OSError):
         return f"TableVault error: {_system(error)}"
-    return f"Unexpected error: {text}. Please report it. {_MORE}"
+    if notes:  # of a call
+        return f"{text.removesuffix('.')}.{notes} {_MORE}"
+    return f"Unexpected error: {text.removesuffix('.')}. Please report it. {_MORE}"
 
 
 _MORE = "(--debug shows the traceback)"
@@ -58,7 +93,7 @@ def _system(error: OSError) -> str:
 
 
 def _kept(
-    error: BaseException, context: CommandContext, given: argparse.Namespace, write: Write
+    error: BaseException, context: CommandContext, given: argparse.Namespace, tell: Tell
 ) -> str:
     """Return what a failed operation keeps; roll it back if it cannot be resumed."""
     is_process = hasattr(given, "process_id") or hasattr(given, "undo_process_id")
@@ -73,7 +108,7 @@ def _kept(
             if process["pid"] != os.getpid() or process["parent_id"]:
                 continue
             if not process["force_takedown"]:
-                return _paused(error, process_id, process["rows"], given, write)
+                return _paused(error, process_id, process["rows"], given, tell)
             StopProcess(to_stop_process_id=process_id).run(vault)
     if given.command == "execute-instance" and not given.process_id:
         done = calls.finished_rows(vault, given.table_name, given.version)
@@ -95,12 +130,12 @@ def _next(error: BaseException) -> str:
 
 
 def _paused(
-    error: BaseException, process_id: str, rows: object, given: argparse.Namespace, write: Write
+    error: BaseException, process_id: str, rows: object, given: argparse.Namespace, tell: Tell
 ) -> str:
     """Format a paused process: its finished rows, how to go on, and how to give it up."""
     done = rows if isinstance(rows, dict) else {}
     kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items())
-    stop = write(Call("stop_process", to_stop_process_id=process_id))
+    stop = tell(Wording(Call("stop_process", to_stop_process_id=process_id)))
     again = f"`{shlex.join([PROGRAM, *given.words])}`"
     return (
         f'Process "{process_id}" is paused and keeps its finished rows ({kept or "none yet"}).\n'

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
-from tablevault.cli.context import AbortedError, CommandContext, UsageError
+from tablevault.cli.context import AbortedError, CommandContext, UsageError, output_file
 from tablevault.cli.output import FileOutput, show
+from tablevault.errors import TVFileError
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
@@ -25,6 +26,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_closed_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _main(words)
+        finally:
+            sys.stdout.flush()  # of help, too: at the exit of Python nobody could handle an error
+    except BrokenPipeError:
+        # The reader has closed the pipe, as `head` does: there is nothing more to flush.
+        _drop_output()
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:  # before or after a command
+        _print_error("Interrupted.")
+        return _INTERRUPTED
+
+
+def _main(words: list[str]) -> int:
+    """Parse the arguments, and run the command."""
     known = commands()
     if words[:1] == [ASK]:
         from tablevault.cli.commands import completion
@@ -36,13 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.command:
         parser.print_help()
         return _USAGE
-    command = known[given.command]
-    try:
-        return _run(command, given)
-    except BrokenPipeError:
-        # The reader has closed the pipe, as `head` does: there is nothing more to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+    return _run(known[given.command], given)
 
 
 def _open_closed_streams() -> None:
@@ -56,22 +67,32 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+def _drop_output() -> None:
+    """Let nothing more be written to the standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(command: Command, given: argparse.Namespace) -> int:
     """Run a command; print its errors, and return the exit code."""
-    context = CommandContext(db_dir=given.db_dir, named_author=given.author, is_quiet=given.quiet)
+    context = CommandContext(
+        db_dir=given.db_dir or "", named_author=given.author or "", is_quiet=given.quiet
+    )
     try:
+        _refuse_output(given.output)
         value = command(context, given)
         _show(value, given)
     except UsageError as error:
-        _print_error(f"tablevault {command.name}: error: {error}")
+        from tablevault.cli.errors import in_shell
+
+        _print_error(f"tablevault {command.name}: error: {in_shell(context)(str(error))}")
         return _USAGE
-    except AbortedError:
-        _print_error("Nothing was changed.")
+    except AbortedError as error:
+        _print_error(f"Nothing was changed. {error}".rstrip())
         return _FAILED
     except BrokenPipeError:
         raise
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - it is printed
-        # SystemExit comes from a function of a builder: what it ends is the execution.
+    except BaseException as error:  # noqa: BLE001 - it is printed
+        # What is no Exception comes from a function of a builder, and ends the execution.
         if given.debug and not isinstance(error, KeyboardInterrupt):
             import traceback
 
@@ -83,20 +104,43 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     return getattr(value, "exit_code", _OK)
 
 
+def _refuse_output(path: str | None) -> None:
+    """Raise UsageError if the file of ``--output`` cannot be written: before any work."""
+    if path is not None and path != "-":
+        output_file(path)
+
+
 def _show(value: object, given: argparse.Namespace) -> None:
     """Print what a command returned, or write it into the file of ``--output``."""
-    if isinstance(value, FileOutput) or given.output in ("", "-"):
-        shown = value.value if isinstance(value, FileOutput) else value
-        show(shown, sys.stdout, as_json=given.json)
-        sys.stdout.flush()
+    if isinstance(value, FileOutput) or given.output in (None, "-"):
+        _print(value.value if isinstance(value, FileOutput) else value, given)
         return
     import io
 
-    from tablevault.cli.context import output_file
-
     text = io.StringIO()
     show(value, text, as_json=given.json)
-    output_file(given.output).write_text(text.getvalue(), encoding="utf-8")
+    Path(given.output).write_text(text.getvalue(), encoding="utf-8")
+
+
+def _print(value: object, given: argparse.Namespace) -> None:
+    """Print to the standard output.
+
+    Raises
+    ------
+    TVFileError
+        It cannot be written: its disk is full, for instance.
+    """
+    try:
+        show(value, sys.stdout, as_json=given.json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise TVFileError(
+            f"The standard output cannot be written: {error.strerror}.",
+            "What the command did is done all the same.",
+        ) from error
 
 
 def _print_error(text: str) -> None:

@@ -134,7 +134,7 @@ def _json(value: object) -> str:
 
 
 def _strict(value: object) -> object:
-    """Return a value of what JSON knows: other numbers, keys and objects are written as text."""
+    """Return a value of what JSON knows: others as a file of a dataframe has them."""
     if isinstance(value, Mapping):
         return {
             key if isinstance(key, str) else _key(key): _strict(each) for key, each in value.items()
@@ -143,7 +143,11 @@ def _strict(value: object) -> object:
         return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
     if value is None or isinstance(value, str | int | float):
         return value
-    return [_strict(each) for each in value] if isinstance(value, Iterable) else str(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_strict(each) for each in value]
+    from tablevault.queries.dataframe import plain
+
+    return plain(value)
 
 
 def _key(key: object) -> str:

@@ -186,7 +186,7 @@ def content(frame: pd.DataFrame, ending: str) -> bytes:
 
 
 def _write_csv(frame: pd.DataFrame, sink: BinaryIO) -> None:
-    """Write CSV without row numbers; lists and mappings are JSON in their cell."""
+    """Write CSV without row numbers; lists and mappings are JSON in their cell, bytes digits."""
     import pandas as pd
 
     flat = frame.copy(deep=False)
@@ -200,6 +200,8 @@ def _write_csv(frame: pd.DataFrame, sink: BinaryIO) -> None:
 def _cell(value: object) -> object:
     """Return what a cell of CSV holds."""
     shown = plain(value)
+    if isinstance(value, bytes):
+        return shown
     return _json(shown) if isinstance(shown, dict | list) else value
 
 
@@ -239,7 +241,10 @@ def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON knows it: null, truth, number, text, list or mapping."""
+    """Return a value as JSON knows it: null, truth, number, text, list or mapping.
+
+    A number that is infinite is text: JSON has no other way to tell it from null.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -248,9 +253,14 @@ def plain(value: object) -> object:
         return plain(value.tolist())
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _text(value)
+    return _number(value) if isinstance(value, float) else _text(value)
+
+
+def _number(value: float) -> float | str | None:
+    """Return a float as JSON knows it."""
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return None if math.isnan(value) else value
 
 
 def _text(value: object) -> str | None:

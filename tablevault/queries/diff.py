@@ -340,7 +340,7 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
             shown = columns.frame(places[:_SHOWN])
             for row, values in zip(shown.index, shown.itertuples(index=False), strict=True):
                 cells = ", ".join(
-                    f"{name}={repr_cell(value)}"
+                    f"{name}={_in_line(value)}"
                     for name, value in zip(columns.names, values, strict=True)
                 )
                 yield render.Marked(mark, f"row {row}: {cells}")
@@ -349,14 +349,29 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
     for row, (column, old, new) in zip(
         head.index, head.itertuples(index=False, name=None), strict=True
     ):
-        yield render.Marked(
-            "~", f"{name} {repr_cell(row)}, {column}: {repr_cell(old)} to {repr_cell(new)}"
-        )
+        before, after = _in_line(old), _in_line(new)
+        if before == after:
+            before, after = repr_cell(old), repr_cell(new)
+        yield render.Marked("~", f"{name} {_in_line(row)}, {column}: {before} to {after}")
 
 
-def format_cell(value: object, is_null: object) -> str | None:
+def _in_line(value: object) -> str:
+    """Format a cell among others: text in quotes."""
+    return (
+        repr_cell(value) if isinstance(value, str) else format_cell(value, is_null(value)) or "null"
+    )
+
+
+def is_null(value: object) -> bool:
+    """Return whether a cell is null; a list of nulls is none."""
+    import pandas as pd
+
+    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
+
+
+def format_cell(value: object, has_none: object) -> str | None:
     """Format a cell for a person: text as it is, None for a null."""
-    if is_null is True:
+    if has_none is True:
         return None
     return str(value) if isinstance(value, _READABLE) else repr_cell(value)
 

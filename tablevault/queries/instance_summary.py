@@ -18,6 +18,7 @@ from tablevault.queries.diff import (
     document_diff,
     format_cell,
     frame_difference,
+    is_null,
     repr_cell,
 )
 from tablevault.vault import Vault
@@ -206,15 +207,8 @@ def _key(row: object) -> str:
 
 def _both(before: object, after: object) -> tuple[Cell, Cell]:
     """Format a cell before and after so that the two look different."""
-    one, other = (format_cell(each, _is_null(each)) for each in (before, after))
+    one, other = (format_cell(each, is_null(each)) for each in (before, after))
     return (repr_cell(before), repr_cell(after)) if one == other else (one, other)
-
-
-def _is_null(value: object) -> bool:
-    """Return whether a cell is null; a list of nulls is none."""
-    import pandas as pd
-
-    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
 def _artifact_changes(before: Instance, after: Instance) -> dict[str, str]:

@@ -102,7 +102,7 @@ def tree_lines(graph: Graph, roots: Sequence[str]) -> list[str]:
         for word, next_of in directions.items():
             writer.grow(word, next_of, root, f"  {word} ")
     if len(writer.lines) > _MOST_LINES:
-        return [*writer.lines[:_MOST_LINES], "... and more: to_frame() has all of it"]
+        return [*writer.lines[:_MOST_LINES], "... and more: to_frame() and --json have all of it"]
     return writer.lines
 
 

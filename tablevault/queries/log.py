@@ -16,7 +16,7 @@ from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version
 from tablevault.queries.checks.instances import made_by
 from tablevault.transactions.records import read_history
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Wording
+from tablevault.wording import BLANK, Call, Wording, decoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +154,7 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
     """Return the operations that left no commit, oldest first: most of them failed."""
     for past in pasts:
         error = past.get("error")
-        kind, text = map(str, error) if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
+        kind, text = error if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
         operation, table, version = (
             _text(past, key) for key in ("operation", "table_name", "version")
         )
@@ -175,10 +175,15 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
             subject=f"{what}: {words}" if what else words,
             commit="",
             success=not kind,
-            error=f"{kind}: {text}" if kind else "",
+            error=_error(str(kind), decoded(text)),
             rows=None,
             parent_id=_text(past, "parent"),
         )
+
+
+def _error(kind: str, text: str) -> str:
+    """Return class and text of what ended an operation, with the calls that the text names."""
+    return Wording(kind, ": ", text) if text else kind
 
 
 def is_about(read: Read, entry: Entry, table_id: str) -> bool:

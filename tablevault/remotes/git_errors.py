@@ -18,7 +18,7 @@ from tablevault.render import visible
 from tablevault.wording import Call, Wording
 
 _ASK = "Ask who runs it."
-_THERE = "Ask who runs it: `git fsck` there names what is damaged."
+_THERE = "Ask who runs it: git fsck there names what is damaged."
 _LATER = "Try again later."
 _PATH = "Check the path. The address of a host begins with https://, or is user@host:path."
 _LONGEST = 1000
@@ -390,7 +390,7 @@ _KINDS = (
     _kind(
         r"shallow roots are not allowed|attempt to fetch/clone from a shallow",
         "is a shallow clone: part of its history is missing.",
-        "Ask who runs it to fetch the rest: `git fetch --unshallow`.",
+        "Ask who runs it to fetch the rest: git fetch --unshallow.",
     ),
     # -- other messages of the host ----------------------------------------------------------
     _kind(r"remote error: (?P<why>[^\n]*[^.\n])", "refuses: {why}.", _ASK),
@@ -424,7 +424,7 @@ _FAULTS_HERE = (
     (
         re.compile(r"'(?P<ref>refs/remotes/[^'\n]+)' exists; cannot create"),
         'The ref "{ref}" of this vault is in the way of another one.',
-        "It only caches a ref of a remote: git update-ref -d {ref}",
+        "It only caches a ref of a remote: `git update-ref -d {ref}`.",
     ),
     (
         re.compile(r"Unable to create '(?P<ref>[^'\n]*\.lock)': File exists"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault, absolute
+from tablevault.wording import Parameter, Wording
 
 
 def add_remote(
@@ -53,7 +55,11 @@ def add_remote(
     if wanted.startswith("s3://"):
         raise TVArgumentError(
             f'"{wanted}" is a bucket, which can keep the data of a vault, but not its history.',
-            f"Name a git repository, and pass the bucket as data={wanted!r}.",
+            Wording(
+                "Name a git repository, and pass the bucket as ",
+                Parameter("add_remote", "data", wanted),
+                ".",
+            ),
         )
     bucket = _bucket(data, endpoint_url)
     if not is_name(name):
@@ -66,7 +72,8 @@ def add_remote(
     if known and known != wanted:
         raise TVArgumentError(
             f'Remote "{name}" exists: {known}.',
-            f"Choose another name, or change it: git remote set-url {name} {wanted}.",
+            "Choose another name, or change it: "
+            f"`git remote set-url {name} {shlex.quote(wanted)}`.",
             remote=name,
         )
     if not known:

@@ -32,7 +32,7 @@ from tablevault.files.locks import is_held, locked
 from tablevault.history.git.refs import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId, record_file
 from tablevault.secrets import text_to_keep
-from tablevault.wording import Parameter
+from tablevault.wording import Parameter, decoded, encoded
 
 _LONGEST_BEGIN_S = 10.0
 _LOOK_S = 0.005
@@ -125,7 +125,7 @@ class Record:
             "pins": self.pins,
             "made": self.made,
             "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
-            "error": self.error,
+            "error": [self.error[0], encoded(self.error[1])],
             "plan": dict(self.plan),
         }
         # ASCII: an argument may be a path, and a path may be no UTF-8.
@@ -177,7 +177,7 @@ def decode_record(data: bytes) -> Record:
                 )
                 for move in fields["moves"]
             ),
-            error=(str(fields["error"][0]), str(fields["error"][1])),
+            error=(str(fields["error"][0]), decoded(fields["error"][1])),
             plan=dict(fields["plan"]),
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
@@ -311,7 +311,7 @@ class RecordStore:
                 "author": record.author,
                 "started_at": record.started_at,
                 "ended_at": record.updated_at,
-                "error": list(record.error),
+                "error": [record.error[0], encoded(record.error[1])],
                 "frees_id": record.frees_id,
                 "parent": record.parent,
                 "table_name": _argument(record, "table_name"),

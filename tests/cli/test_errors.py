@@ -8,13 +8,15 @@ import inspect
 import pickle
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 import tablevault
 from tablevault import TableVault
 from tablevault.cli.command import commands
-from tablevault.cli.errors import at_prompt, command_for
+from tablevault.cli.context import CommandContext
+from tablevault.cli.errors import at_prompt, command_for, in_shell
 from tablevault.cli.main import build_parser
 from tablevault.errors import TVArgumentError
 from tablevault.wording import (
@@ -158,6 +160,27 @@ def test_a_hint_is_python_in_python_and_shell_at_the_prompt():
         "Make one: `tablevault --db-dir v create-instance 'a b' --version VERSION`, "
         "with --external-edit of create-instance there."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("`git reset`", "`git -C {} reset`"),
+        ("`tablevault verify`", "`tablevault --db-dir {} verify`"),
+        ("`git init --bare`", "`git init --bare`"),
+        ("`git config --global a b`", "`git config --global a b`"),
+        (
+            Wording("`git fsck`, ", Call("push")),
+            "`git -C {0} fsck`, `tablevault --db-dir {0} push`",
+        ),
+    ],
+)
+def test_each_command_of_a_text_acts_on_the_vault_that_was_named(vault, text, wanted):
+    tell = in_shell(CommandContext(db_dir="../v"))
+    assert tell(text) == wanted.format("../v").replace("git -C ../v", "git")
+    Path("../my vault").symlink_to("/")
+    tell = in_shell(CommandContext(db_dir="../my vault"))
+    assert tell(text) == wanted.format("'../my vault'")
 
 
 @pytest.mark.parametrize("name", ["-x", "--force", "$HOME", "a\nb", "'", "ü"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -36,9 +37,22 @@ from tests.looking import check_clean, state_of
         (["decompress", "vault.yaml"], ".tar.xz"),
         (["delete-vault", "missing"], "missing"),
         (["completion", "tcsh"], "tcsh"),
+        (["create-table", "t", "-o", "nowhere/x"], "nowhere"),
+        (["create-table", "t", "--author", " "], "argument --author"),
+        (["create-table", "t", "--db-dir", ""], "argument --db-dir"),
+        (["log", "-o", ""], "argument -o/--output"),
+        (["log", "--limit", "many"], '"many" is not a whole number'),
+        (["gc", "--grace-days", "nan"], '"nan" is not a number'),
+        (["remote", "origin", "hub", "more"], "remote add NAME URL"),
+        (["remote", "--data", "s3://bucket/x"], "remote add NAME URL"),
+        (["remote", "rm", "origin"], "`git remote rm"),
+        (["get-table-instances", "t", "--table-name", "u"], "named twice"),
+        (["lineage", "t", "--mermaid", "--openlineage"], "--mermaid and --openlineage"),
+        (["create-code-module", "--module-name", "m", "--text", "-"], "standard input is empty"),
     ],
 )
-def test_wrong_arguments_are_two(vault, run, words, said):
+def test_wrong_arguments_are_two(vault, run, words, said, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     before = state_of(Path.cwd())
     code, out, err = run(*words)
     assert (code, out) == (2, "")
@@ -163,16 +177,19 @@ def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(v
     ]
 
 
-@pytest.mark.parametrize("option", ["--json", "--debug"])
-def test_a_function_that_exits_has_failed(vault, run, option):
-    vault.create_code_module("work", text="import sys\n\n\ndef f():\n    sys.exit(0)\n")
+@pytest.mark.parametrize(
+    ("option", "raised"),
+    [("--json", "SystemExit(0)"), ("--debug", "SystemExit(0)"), ("--json", "GeneratorExit(0)")],
+)
+def test_a_function_that_exits_has_failed(vault, run, option, raised):
+    vault.create_code_module("work", text=f"def f():\n    raise {raised}\n")
     vault.create_table("t")
     builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
     builder += "code_module: work, is_custom: true, arguments: {}}"
     vault.create_instance("t", builders={"t_index": builder})
     code, out, err = run(option, "execute-instance", "t")
     assert (code, out) == (1, "")
-    assert f"SystemExit: 0 ({Path.cwd() / 'code/work.py'}, line 5)." in err
+    assert f"{raised[:-3]}: 0 ({Path.cwd() / 'code/work.py'}, line 2)." in err
     assert dict(vault.get_active_processes()) == {}
 
 
@@ -251,6 +268,25 @@ def test_ctrl_c_leaves_a_clean_vault(vault):
     check_clean(Path.cwd())
     assert dict(vault.get_active_processes()) == {}
     vault.create_builder_file("t", text=BUILDER)
+
+
+def test_ctrl_c_before_a_command_begins_is_no_traceback(run, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tablevault.cli.main.commands", interrupt)
+    assert run("log") == (130, "", "Interrupted.\n")
+
+
+def test_a_log_names_commands_as_the_errors_did(vault, run):
+    vault.create_table("t")
+    builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+    builder += "code_module: work, is_custom: true, arguments: {}}"
+    vault.create_instance("t", builders={"t_index": builder})
+    assert run("execute-instance", "t", "--process-id", "p")[0] == 1
+    for options in ((), ("--json",)):
+        assert "`tablevault create-code-module --module-name work`" in run("log", *options)[1]
+    assert "create_code_module(" in vault.log()["error"][0]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

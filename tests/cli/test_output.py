@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import date
 
 import pytest
 
@@ -60,6 +61,12 @@ def test_json_has_only_numbers_that_json_knows():
         "a": ["Infinity", "-Infinity", "NaN", 1.5],
         "(1, 'b')": {"true": None, "2": "Infinity"},
     }
+
+
+def test_json_has_what_a_file_of_a_dataframe_has_of_other_values():
+    pipe = io.StringIO()
+    show([b"\x00\xff", date(2024, 1, 2), {3}], pipe, as_json=True)
+    assert json.loads(pipe.getvalue()) == ["00ff", "2024-01-02", [3]]
 
 
 LISTING = Listing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pandas as pd
 import pytest
 
@@ -87,6 +89,15 @@ def test_frames_that_are_given_are_the_callers_own(two):
     mine = diff.added
     mine["a"] = "spoiled"
     assert diff.added["a"].tolist() == ["w"]
+
+
+def test_cells_are_shown_without_words_of_python(vault):
+    vault.create_table("t")
+    write(vault, "t", pd.DataFrame({"n": [1, 2], "day": [date(2024, 1, 2), None]}))
+    last = write(vault, "t", pd.DataFrame({"n": [1, 2, 3], "day": [None, None, date(2024, 1, 3)]}))
+    lines = [line.strip() for line in str(vault.diff("t", last)).splitlines()]
+    assert "+ row 2: n=3, day=2024-01-03" in lines
+    assert "~ row 0, day: 2024-01-02 to null" in lines
 
 
 def test_builders_code_and_keys(vault):

@@ -7,10 +7,20 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from tablevault.cli.command import TABLE, VERSION, Command, not_negative, option, positional, switch
+from tablevault.cli.command import (
+    TABLE,
+    VERSION,
+    Command,
+    number,
+    option,
+    positional,
+    refuse_both,
+    switch,
+)
 from tablevault.cli.context import CommandContext
+from tablevault.cli.errors import in_shell
 from tablevault.cli.output import Drawing, Listing
-from tablevault.wording import Call
+from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +34,7 @@ def _log(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.queries import log
 
     entries = log.entries(context.read(), given.table_name, given.instance_id, given.limit)
+    tell = in_shell(context)
     return Listing(
         columns=("time", "commit", "author", "what", "process"),
         rows=[
@@ -31,12 +42,12 @@ def _log(context: CommandContext, given: argparse.Namespace) -> object:
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.ended)),
                 entry.commit[:10],
                 entry.author,
-                _subject(entry),
+                tell(_subject(entry)),
                 entry.process_id,
             )
             for entry in entries
         ],
-        value=[entry._asdict() for entry in entries],
+        value=[{**entry._asdict(), "error": tell(entry.error)} for entry in entries],
         if_empty="Nothing was done.",
     )
 
@@ -45,8 +56,8 @@ def _subject(entry: Entry) -> str:
     """Return what was done, and how it ended if not well; a commit was made of what is partial."""
     if entry.success:
         return entry.subject
-    end = f"failed: {entry.error}" if entry.error else "partial"
-    return f"{entry.subject} — {end}"
+    end = Wording("failed: ", entry.error) if entry.error else "partial"
+    return Wording(entry.subject, " — ", end)
 
 
 def _diff(context: CommandContext, given: argparse.Namespace) -> object:
@@ -84,6 +95,7 @@ def _lineage(context: CommandContext, given: argparse.Namespace) -> object:
     """Return what instances were made from, and what was made from them."""
     from tablevault.queries import lineage
 
+    refuse_both(given, "mermaid", "openlineage")
     found = lineage.lineage(context.read(), given.table_name, given.instance_id)
     if given.mermaid:
         return found.to_mermaid()
@@ -168,7 +180,7 @@ COMMANDS = (
         arguments=(
             positional("table_name", "operations on this table only", "table", default=""),
             option("instance-id", "operations that made this instance", "instance"),
-            option("limit", "at most this many", default=None, type=not_negative(int)),
+            option("limit", "at most this many", default=None, type=number(int)),
         ),
     ),
     Command(

@@ -13,21 +13,21 @@ from tablevault.cli.command import (
     PROCESS_ID,
     Argument,
     Command,
-    not_negative,
+    number,
     opposite,
     option,
     positional,
     switch,
 )
 from tablevault.cli.context import CommandContext, UsageError
-from tablevault.cli.errors import writer
+from tablevault.cli.errors import in_shell
 from tablevault.cli.output import Listing, TextOutput
 from tablevault.errors import TVFileError
 from tablevault.problems import Problem
-from tablevault.wording import Call, written
+from tablevault.wording import Call
 
 _DAY_S = 24 * 3600.0
-_DAYS = not_negative(float)
+_DAYS = number(float)
 
 
 def _verify(context: CommandContext, given: argparse.Namespace) -> object:
@@ -42,15 +42,15 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
             vault = context.read()  # a repair needs no author
     found = maintenance.verify(vault, data=not given.no_data, repair=given.repair)
     problems = add_remote_problems(vault, given.remote, found, data=not given.no_data)
-    write = writer(context)
+    tell = in_shell(context)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
     shown = [each for each in problems if each not in notes]
     rows = [
         (
             "repaired" if each.repaired else each.severity,
             each.where,
-            written(each.text, write),
-            written(each.next, write),
+            tell(each.text),
+            tell(each.next),
         )
         for each in shown
     ]
@@ -64,8 +64,8 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
                 "kind": problem.kind,
                 "severity": problem.severity,
                 "where": problem.where,
-                "text": written(problem.text, write),
-                "advice": written(problem.next, write),
+                "text": tell(problem.text),
+                "advice": tell(problem.next),
                 "repaired": problem.repaired,
             }
             for problem in problems

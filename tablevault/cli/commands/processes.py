@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
@@ -15,11 +16,13 @@ from tablevault.cli.command import (
     VERSION,
     Argument,
     Command,
+    number,
     option,
     positional,
     switch,
 )
 from tablevault.cli.context import CommandContext
+from tablevault.cli.errors import in_shell
 from tablevault.cli.output import Listing
 from tablevault.wording import BLANK, Call
 
@@ -50,9 +53,16 @@ _ACCEPT_CODE = Argument(
     },
     read={"yes": True, "no": False}.get,
 )
+_ANY_INT = number(int, least=-math.inf)
+"""The operation refuses what is too small, for every way to call it."""
 _LIMITS = (
-    option("max-calls", "make at most this many calls", default=None, type=int),
-    option("max-cost", "stop before a call once this much is spent", default=None, type=float),
+    option("max-calls", "make at most this many calls", default=None, type=_ANY_INT),
+    option(
+        "max-cost",
+        "stop before a call once this much is spent",
+        default=None,
+        type=number(float, least=-math.inf),
+    ),
 )
 
 
@@ -153,6 +163,7 @@ def _active(context: CommandContext, given: argparse.Namespace) -> object:
 
     del given
     found = processes.active(context.read())
+    tell = in_shell(context)
     rows = [
         (
             process_id,
@@ -167,7 +178,13 @@ def _active(context: CommandContext, given: argparse.Namespace) -> object:
     return Listing(
         columns=("process", "operation", "author", "state", "since", "rows done"),
         rows=rows,
-        value={process_id: dict(process) for process_id, process in found.items()},
+        value={
+            process_id: {
+                **process,
+                "error": [tell(text) for text in cast("list[str]", process["error"])],
+            }
+            for process_id, process in found.items()
+        },
         if_empty="No process runs or is paused.",
     )
 
@@ -222,7 +239,7 @@ COMMANDS = (
                 "sample",
                 "trial run: call row-wise builders for this many rows only, and create no instance",
                 default=None,
-                type=int,
+                type=_ANY_INT,
             ),
             *_LIMITS,
             option(

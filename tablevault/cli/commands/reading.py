@@ -12,7 +12,7 @@ from tablevault.cli.command import (
     Argument,
     Command,
     either,
-    not_negative,
+    number,
     opposite,
     option,
     positional,
@@ -28,7 +28,7 @@ _FRAME = (
     TABLE,
     _INSTANCE,
     VERSION,
-    option("rows", "first rows only", default=None, type=not_negative(int)),
+    option("rows", "first rows only", default=None, type=number(int)),
     opposite(
         "include-inactive",
         "take the latest instance also when it is inactive",
@@ -67,7 +67,7 @@ def _dataframe(context: CommandContext, given: argparse.Namespace) -> object:
     if not given.output:
         raise UsageError("the following arguments are required: -o/--output")
     ending = _ending_of(given.output, as_json=given.json)
-    target = None if given.output == "-" else output_file(given.output)
+    target = None if given.output == "-" else Path(given.output)
     query = dataframe.FrameQuery(**values_of(_FRAME, given))
     frame, instance_id = dataframe.get_dataframe(context.read(), query)
     content = dataframe.content(frame, ending)
@@ -94,6 +94,8 @@ def _instances(context: CommandContext, given: argparse.Namespace) -> object:
     """List tables or instances."""
     from tablevault.queries import describe
 
+    if given.table_name and given.table:
+        raise UsageError("the table is named twice")
     table = given.table_name or given.table
     version = given.version if table else "base"
     ids = describe.table_instances(context.read(), table, version, include_temp=given.temp)

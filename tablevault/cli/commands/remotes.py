@@ -9,6 +9,7 @@ from shlex import quote
 
 from tablevault.cli.command import Argument, Command, option, positional, repeated, switch
 from tablevault.cli.context import CommandContext, UsageError, refuse_below_file
+from tablevault.cli.errors import Tell, in_shell
 from tablevault.cli.output import Listing
 from tablevault.wording import Call
 
@@ -34,13 +35,14 @@ def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     data = _ALL.value(given)
     path = clone.clone(given.url, folder, context.author, context.progress, data=data)
     buckets = remote_settings.unconfirmed_buckets(path)
-    return "\n".join([f"Cloned → {path}", *_confirmations(buckets, "trust-bucket")])
+    tell = in_shell(CommandContext(db_dir=folder))
+    return "\n".join([f"Cloned → {path}", *_confirmations(buckets, "trust-bucket", tell)])
 
 
-def _confirmations(buckets: Sequence[str], command: str) -> list[str]:
+def _confirmations(buckets: Sequence[str], command: str, tell: Tell) -> list[str]:
     """Return how to confirm buckets."""
-    text = 'Its data is in "{}". If you trust it: tablevault {} {}'
-    return [text.format(bucket, command, quote(bucket)) for bucket in buckets]
+    text = 'Its data is in "{}". If you trust it: `tablevault {} {}`.'
+    return [tell(text.format(bucket, command, quote(bucket))) for bucket in buckets]
 
 
 def _name_of(url: str) -> str:
@@ -51,6 +53,9 @@ def _name_of(url: str) -> str:
     return name
 
 
+_OF_GIT = {"get-url", "prune", "remove", "rename", "rm", "set-url", "show", "update"}
+
+
 def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     """Name an address, or list the names."""
     from tablevault.remotes import remote_settings
@@ -58,8 +63,12 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     name, url = given.name, given.url
     if name == "add":  # as for git
         name, url = given.url, given.url_after_add
-    if bool(name) != bool(url) or (given.name and not name):
-        raise UsageError("a remote has a name and an address: tablevault remote add NAME URL")
+    if name in _OF_GIT:
+        raise UsageError(f"git does that: `git remote {name} ...`")
+    is_surplus = given.name != "add" and given.url_after_add
+    has_name = bool(name) or bool(given.name or given.data or given.endpoint_url)
+    if has_name != bool(url) or bool(name) != bool(url) or is_surplus:
+        raise UsageError("a remote has a name and an address: `tablevault remote add NAME URL`")
     if name:
         vault = context.vault() if given.data else context.read()
         remote_settings.add_remote(
@@ -69,6 +78,7 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     vault = context.read()
     known = remote_settings.list_remotes(vault)
     buckets = remote_settings.list_buckets(vault.path)
+    tell = in_shell(context)
     return Listing(
         columns=("remote", "address", "data") if buckets else ("remote", "address"),
         rows=[
@@ -76,7 +86,7 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
             for name, url in known.items()
         ],
         value=known,
-        if_empty="There is no remote: tablevault remote add origin URL adds one.",
+        if_empty=tell("There is no remote. Add one: `tablevault remote add origin URL`."),
     )
 
 
@@ -90,7 +100,8 @@ def _lfs_install(context: CommandContext, given: argparse.Namespace) -> object:
     if given.trust_bucket:
         remote_settings.confirm_bucket(folder, given.trust_bucket)
     buckets = remote_settings.unconfirmed_buckets(folder)
-    return "\n".join(_confirmations(buckets, "lfs-install --trust-bucket")) or None
+    tell = in_shell(context)
+    return "\n".join(_confirmations(buckets, "lfs-install --trust-bucket", tell)) or None
 
 
 def _lfs_agent(context: CommandContext, given: argparse.Namespace) -> object:

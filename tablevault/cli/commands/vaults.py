@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
+from tablevault.cli.command import (
+    ALLOW_SECRET,
+    DESCRIPTION,
+    Command,
+    number,
+    option,
+    positional,
+    switch,
+)
 from tablevault.cli.context import (
     AbortedError,
     CommandContext,
@@ -17,6 +25,7 @@ from tablevault.cli.context import (
     existing_folder,
     refuse_below_file,
 )
+from tablevault.render import harmless
 from tablevault.wording import Call
 
 if TYPE_CHECKING:
@@ -65,12 +74,21 @@ def _delete(context: CommandContext, given: argparse.Namespace) -> object:
     folder = existing_folder(given.vault_dir)
     refuse_unless_vault(folder)
     if not given.yes:
-        sys.stdout.write(f'Delete the vault "{folder}" with everything in it? [y/N] ')
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise AbortedError
+        _ask(f'Delete the vault "{folder}" with everything in it?')
     vaults.delete_vault(folder)
     return f"Deleted → {folder}"
+
+
+def _ask(question: str) -> None:
+    """Ask on the standard error, as the standard output is for results; raise unless it is yes."""
+    sys.stderr.write(f"{harmless(question)} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:  # nobody can answer
+        sys.stderr.write("\n")
+        raise AbortedError("There is no terminal to ask in: answer by --yes.")
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise AbortedError
 
 
 def _import(context: CommandContext, given: argparse.Namespace) -> object:
@@ -227,7 +245,9 @@ COMMANDS = (
         calls=(Call("compress_vault"),),
         arguments=(
             positional("vault_dir", "folder of the vault", "path", parameter="db_dir"),
-            option("preset", "0 (fast) to 9 (small)", default=6, type=int, choices=range(10)),
+            option(
+                "preset", "0 (fast) to 9 (small)", default=6, type=number(int), choices=range(10)
+            ),
         ),
     ),
     Command(

@@ -139,9 +139,15 @@ class _Running:
             with contextlib.suppress(Empty):
                 self._ended.get(timeout=_END_S)
             raise
-        if task.cancelled() and not self._is_cancelled:
-            raise concurrent.futures.CancelledError("The function cancelled its own task.")
-        return task.result()
+        try:
+            return task.result()
+        except asyncio.CancelledError as error:
+            if self._is_cancelled:
+                raise
+            text = "The function cancelled its own task."
+            raise concurrent.futures.CancelledError(text).with_traceback(
+                error.__traceback__
+            ) from None
 
     def _wait(self) -> asyncio.Task[Any]:
         """Wait for the end.

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from tablevault.queries.dataframe import content
 from tests.cli.commands.conftest import CODE, DOUBLE, INDEX, ids
 from tests.looking import check_clean
+
+
+@pytest.mark.parametrize(
+    ("cell", "in_csv", "in_json"),
+    [
+        (float("inf"), "inf", "Infinity"),
+        ([float("-inf")], '["-Infinity"]', ["-Infinity"]),
+        (b"\x00\xff", "00ff", "00ff"),
+    ],
+)
+def test_a_value_that_a_format_does_not_know_is_a_text_that_names_it(cell, in_csv, in_json):
+    frame = pd.DataFrame({"a": [cell]})
+    assert [*csv.reader(io.StringIO(content(frame, "csv").decode()))] == [["a"], [in_csv]]
+    assert json.loads(content(frame, "jsonl")) == {"a": in_json}
 
 
 def test_a_file_is_what_its_name_says(vault, run):

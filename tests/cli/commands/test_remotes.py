@@ -41,7 +41,8 @@ def test_a_bucket_is_named_shown_and_confirmed_by_commands(made, run, tmp_path, 
     git(tmp_path / "v", "push", "-q", "--no-verify", "origin", "main")
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("clone", "hub.git")
-    hint = f"Its data is in \"{bucket}\". If you trust it: tablevault trust-bucket '{bucket}'"
+    command = f"`tablevault --db-dir hub trust-bucket '{bucket}'`"
+    hint = f'Its data is in "{bucket}". If you trust it: {command}.'
     assert (code, out) == (0, f"Cloned → {tmp_path}/hub\n{hint}\n")
     monkeypatch.chdir("hub")
     assert run("pull", "--all")[2].endswith(f"call `tablevault trust-bucket '{bucket}'`.\n")

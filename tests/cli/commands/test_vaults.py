@@ -14,7 +14,11 @@ def test_a_vault_is_packed_unpacked_and_deleted(made, run, monkeypatch, tmp_path
     assert run("compress", "v", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
     code, _, err = run("delete-vault", "v")
-    assert (code, err) == (1, "Nothing was changed.\n")
+    question = 'Delete the vault "v" with everything in it? [y/N] '
+    assert (code, err) == (1, f"{question}Nothing was changed.\n")
+    code, out, err = run("delete-vault", "v")
+    assert (code, out) == (1, "")
+    assert err.endswith("Nothing was changed. There is no terminal to ask in: answer by --yes.\n")
     assert run("delete-vault", "v", "--yes")[:2] == (0, "Deleted → v\n")
     assert not Path("v").exists()
     assert run("decompress", "v.tar.xz")[:2] == (0, "Decompressed → v/\n")

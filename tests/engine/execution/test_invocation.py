@@ -16,6 +16,7 @@ import pytest
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.executor import AbandonedError
 from tablevault.engine.execution.invocation import Coroutines, Invoker, _Running
+from tablevault.errors import user_line
 
 VARIABLE = contextvars.ContextVar("variable", default="outside")
 
@@ -195,8 +196,10 @@ def test_a_coroutine_that_cancels_itself_has_failed():
         asyncio.current_task().cancel()
         await asyncio.sleep(0)
 
-    with pytest.raises(concurrent.futures.CancelledError, match="cancelled its own task"):
+    text = "cancelled its own task"
+    with pytest.raises(concurrent.futures.CancelledError, match=text) as caught:
         Coroutines().run(cancel())
+    assert user_line(caught.value) == (__file__, cancel.__code__.co_firstlineno + 2)
 
 
 def test_what_begins_after_cancel_never_runs():
