@@ -1729,7 +1729,8 @@ class TableVault:
             Change nothing, and return what would be removed; by default at a remote only.
         remote : str, keyword only, default ""
             Name of a remote: with ``dry_run=False`` the objects that no ref of it needs are removed
-            from its bucket or folder, and nothing is done here. Its ``main`` has to be that of this
+            from its bucket or folder, with the parts of interrupted uploads, and nothing is done
+            here. Its ``main`` has to be that of this
             vault. No repository but the remotes of this vault may keep data in the same place.
 
         Returns

@@ -31,6 +31,8 @@ Refs = Mapping[str, Mapping[str, CommitId]]
 def collect_remote(vault: Vault, remote: str, *, grace_s: float, dry_run: bool) -> RemoteGcReport:
     """Remove objects from a remote that no ref needs: none of its own, and none of this vault.
 
+    Interrupted uploads of large objects are removed, too.
+
     Somebody else may have sent objects whose refs come next, so young objects stay. The refs are
     read once more before each batch is removed; if one has moved, nothing more is removed. If it
     crashes, what is gone was not needed, and the next call removes the rest.
@@ -48,17 +50,19 @@ def collect_remote(vault: Vault, remote: str, *, grace_s: float, dry_run: bool) 
     with closing(open_transport(vault.path, remote, "upload", is_push=True)) as transport:
         refs = _read_refs(vault, remote)
         needed = _needed(vault, refs)
-        unneeded = [each for each in transport.every() if each.oid not in needed]
+        unneeded = [each for each in transport.every() if each.upload_id or each.oid not in needed]
         now = time.time()
         old = [each for each in unneeded if now - each.modified_at >= grace_s]
         if not dry_run:
             for start in range(0, len(old), _BATCH):
                 _refuse_change(refs, _read_refs(vault, remote), start)
                 _delete(transport, old[start : start + _BATCH])
+    uploads = sum(1 for each in old if each.upload_id)
     return RemoteGcReport(
         remote=remote,
-        objects=len(old),
+        objects=len(old) - uploads,
         object_bytes=sum(each.size for each in old),
+        uploads=uploads,
         young=len(unneeded) - len(old),
         dry_run=dry_run,
     )
@@ -130,5 +134,5 @@ def _refuse_change(before: Refs, now: Refs, removed: int) -> None:
 def _delete(transport: Transport, objects: Sequence[StoredObject]) -> None:
     """Delete objects, several at once."""
     with ThreadPoolExecutor(transport.limits.threads, "tablevault-gc") as pool:
-        for _ in pool.map(transport.delete, [each.oid for each in objects]):
+        for _ in pool.map(transport.delete, objects):
             pass

@@ -131,6 +131,8 @@ class RemoteGcReport:
         Dataframes and artifacts that no ref of the remote needs.
     object_bytes : int
         Their size.
+    uploads : int
+        Interrupted uploads of large objects.
     young : int
         Further ones that stay, because they are young: their refs may come next.
     dry_run : bool
@@ -140,14 +142,21 @@ class RemoteGcReport:
     remote: str
     objects: int
     object_bytes: int
+    uploads: int
     young: int
     dry_run: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to remove."""
+        return not (self.objects or self.uploads)
 
     def __str__(self) -> str:
         """Return it as a sentence."""
         verb = "would be removed" if self.dry_run else "removed"
         young = f" Younger ones that stay: {self.young:,}." if self.young else ""
         counted = f"{_count(self.objects, 'object')} ({_count(self.object_bytes, 'byte')})"
+        counted += f" and {_count(self.uploads, 'interrupted upload')}" if self.uploads else ""
         return f"{self.remote}: {counted} {verb}.{young}"
 
 

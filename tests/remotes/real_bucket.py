@@ -1,12 +1,14 @@
 """Real S3 servers, each a process of its own.
 
     python -W ignore -m tests.remotes.real_bucket localbucket FOLDER
-    python -W ignore -m tests.remotes.real_bucket moto
+    python -W ignore -m tests.remotes.real_bucket moto FOLDER
 
 The first keeps each bucket as a folder, and asks nobody for credentials. While BUCKET.hold exists
 beside a bucket, it answers no request that sends bytes there, and prints "held BUCKET" for each;
 with BUCKET.full it takes no object. The second has the buckets `open` and `locked` in memory, and
-one user, who may not write to the latter. Each prints its port first, moto the user's key, too.
+one user, who may not write to the latter. If the folder has a file `parts` with a number, it takes
+so many parts of each object, and holds others until the file is gone; it prints "taken PATH" or
+"held PATH" for each. Each prints its port first, moto the user's key, too.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -33,6 +36,12 @@ _POLICY = {
 }
 
 
+def report(*words):
+    """Print a line at once: threads that print word by word would mix their lines."""
+    sys.stdout.write(f"{' '.join(words)}\n")
+    sys.stdout.flush()
+
+
 class Handler(S3Handler):
     """Waits, and is full, as files beside a bucket say."""
 
@@ -41,7 +50,7 @@ class Handler(S3Handler):
 
     def do_PUT(self):  # noqa: N802 - the name in the base class
         if self.flag("hold").exists():
-            print("held", self.path.split("/")[1], flush=True)  # noqa: T201
+            report("held", self.path.split("/")[1])
             while self.flag("hold").exists():
                 time.sleep(0.01)
         super().do_PUT()
@@ -74,17 +83,46 @@ def localbucket(folder):
     server.serve_forever()
 
 
-def moto():
+class Parts:
+    """Takes as many parts of an object as a file says, in front of moto."""
+
+    def __init__(self, app, file):
+        self.app = app
+        self.file = file
+        self.begun = Counter()
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+        if "partNumber=" not in query or not self.file.exists():
+            return self.app(environ, start_response)
+        with self.lock:
+            self.begun[path] += 1
+            is_taken = self.begun[path] <= int(self.file.read_text())
+        if is_taken:
+            answer = list(self.app(environ, start_response))
+            report("taken", path)
+            return answer
+        report("held", path)
+        while self.file.exists():
+            time.sleep(0.01)
+        start_response("503 Slow Down", [("Content-Length", "0")])
+        return []
+
+
+def moto(folder):
     """Serve buckets in memory."""
     os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "100"
     import boto3
     import requests
-    from moto.server import ThreadedMotoServer
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
+    app = Parts(DomainDispatcherApplication(create_backend_app), Path(folder) / "parts")
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_port
     options = {
         "endpoint_url": f"http://127.0.0.1:{port}",
         "region_name": "us-east-1",

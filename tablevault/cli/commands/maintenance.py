@@ -94,7 +94,7 @@ def _gc(context: CommandContext, given: argparse.Namespace) -> object:
             grace_s=given.grace_days * _DAY_S,
             dry_run=given.dry_run is not False,
         )
-        hint = " Remove them: --no-dry-run." if removed.dry_run and removed.objects else ""
+        hint = " Remove them: --no-dry-run." if removed.dry_run and not removed.is_empty else ""
         return TextOutput(f"{removed}{hint}", dataclasses.asdict(removed))
     report = maintenance.collect(
         context.vault(),

@@ -19,7 +19,6 @@ from tablevault.errors import (
 )
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
-from tablevault.names import ObjectId
 from tablevault.remotes.http.credentials import origin_of, split_login
 from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.http.session import Body, HttpRequest, Reply
@@ -37,7 +36,7 @@ from tablevault.remotes.lfs.batch_api import (
     encode_verify,
     refusal_error,
 )
-from tablevault.remotes.lfs.object_source import blocks_of, opened
+from tablevault.remotes.lfs.object_source import counted_blocks, opened
 from tablevault.remotes.lfs.server import Server, authorizes
 from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
 
@@ -98,7 +97,7 @@ class HttpTransport:
         """Send an object, and ask the server to verify that it has it."""
         meter.start(0)
         with opened(source, offer.pointer) as file:
-            body = Body(offer.pointer.size, lambda: blocks_of(file, offer.pointer, meter))
+            body = Body(offer.pointer.size, lambda: counted_blocks(file, offer.pointer, meter))
             action = offer.actions["upload"]
             headers = {"Content-Type": "application/octet-stream"}
             request = HttpRequest(method="PUT", url=action.href, headers=headers, body=body)
@@ -137,9 +136,9 @@ class HttpTransport:
             "Ask who runs the server to remove objects that nothing needs.",
         )
 
-    def delete(self, oid: ObjectId) -> None:
+    def delete(self, stored: StoredObject) -> None:
         """Raise TVRemoteError: the protocol has no such request."""
-        raise TVRemoteError(f"{self.where} does not delete objects.", oid=oid)
+        raise TVRemoteError(f"{self.where} does not delete objects.", oid=stored.oid)
 
     def close(self) -> None:
         """Cut all connections, also those in use."""

@@ -109,15 +109,15 @@ class LocalTransport:
                         modified_at=max(status.st_mtime, status.st_ctime),
                     )
 
-    def delete(self, oid: ObjectId) -> None:
+    def delete(self, stored: StoredObject) -> None:
         """Delete an object."""
         try:
-            self._path(oid).unlink(missing_ok=True)
+            self._path(stored.oid).unlink(missing_ok=True)
         except OSError as error:
             raise TVRemoteError(
-                f"{self.where} does not let object {oid} be deleted: {error.strerror}.",
+                f"{self.where} does not let object {stored.oid} be deleted: {error.strerror}.",
                 "Ask its owner for permission to write.",
-                oid=oid,
+                oid=stored.oid,
             ) from error
 
     def _offer(self, pointer: Pointer) -> Offer:

@@ -15,13 +15,12 @@ from tablevault.remotes.lfs.transfer import TransferMeter
 _BLOCK = 1 << 16
 
 
-def blocks_of(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterator[bytes]:
-    """Return the bytes of an object; the last ones only if the hash is right."""
-    meter.start(0)
+def blocks_of(file: BinaryIO, pointer: Pointer, size: int = _BLOCK) -> Iterator[bytes]:
+    """Return the bytes of an object in blocks of `size`; the last one only if the hash is right."""
     found, left = hashlib.sha256(), pointer.size
     file.seek(0)
     while left:
-        block = file.read(min(_BLOCK, left))
+        block = file.read(min(size, left))
         left -= len(block)
         found.update(block)
         if not block or (not left and found.hexdigest() != pointer.oid):
@@ -30,6 +29,13 @@ def blocks_of(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterato
                 "Try again; `git lfs fsck` names objects that are damaged.",
                 oid=pointer.oid,
             )
+        yield block
+
+
+def counted_blocks(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterator[bytes]:
+    """Return the bytes of an object as :func:`blocks_of`, and count them as they leave."""
+    meter.start(0)
+    for block in blocks_of(file, pointer):
         yield block
         meter.add(len(block))
 

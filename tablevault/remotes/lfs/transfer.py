@@ -43,6 +43,8 @@ class StoredObject:
     size: int
     modified_at: float
     """Seconds since 1970, by the clock of the remote."""
+    upload_id: str = ""
+    """If it is not an object, but an interrupted upload of one: the id of the upload."""
 
 
 class Transport(Protocol):
@@ -85,7 +87,7 @@ class Transport(Protocol):
     def every(self) -> Iterator[StoredObject]:
         """List all objects of the remote; raise TVRemoteError where they cannot be listed."""
 
-    def delete(self, oid: ObjectId) -> None:
+    def delete(self, stored: StoredObject) -> None:
         """Delete an object; ignore it if it is already gone."""
 
     def close(self) -> None:
@@ -545,6 +547,11 @@ class TransferMeter:
         self._move(count)
         if self._stop.is_set():
             raise StoppedError
+
+    def skip(self, count: int) -> None:
+        """Pass bytes that the other side has."""
+        self._at += count
+        self._move(0)
 
     def note_failure(self) -> bool:
         """Note that an attempt failed; return whether it moved bytes for the first time."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import closing
 
+import boto3
 import pytest
 
+from tablevault import TableVault
 from tablevault.errors import (
     TVCredentialsError,
     TVFileError,
@@ -22,7 +25,13 @@ from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer
 from tablevault.remotes.lfs.bucket_transport import BucketTransport
 from tablevault.remotes.lfs.endpoint import parse_bucket
-from tablevault.remotes.lfs.transfer import Statistics, TransferMeter, receive, send
+from tablevault.remotes.lfs.transfer import (
+    Statistics,
+    StoredObject,
+    TransferMeter,
+    receive,
+    send,
+)
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import error_of, fetch, push
 
@@ -40,6 +49,27 @@ def a_meter():
 
 def offer_of(pointer):
     return Offer(pointer=pointer, is_wanted=True)
+
+
+def stored(pointer):
+    return StoredObject(oid=pointer.oid, size=pointer.size, modified_at=0)
+
+
+@pytest.fixture(scope="module")
+def moto_process(tmp_path_factory):
+    """Start a server that checks credentials; give its process, folder, endpoint and one key."""
+    folder = tmp_path_factory.mktemp("moto")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.remotes.real_bucket", "moto"]
+    with subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        port, *key = process.stdout.readline().split()
+        yield process, folder, f"http://127.0.0.1:{port}", key
+        process.kill()
+
+
+@pytest.fixture
+def moto(moto_process):
+    """Return the endpoint and the key that it accepts."""
+    return moto_process[2:]
 
 
 # -- there and back -----------------------------------------------------------------------------
@@ -159,11 +189,11 @@ def test_a_file_that_changes_does_not_get_into_the_bucket(here, bucket, tmp_path
     assert not [path for path in bucket.files() if path.name == pointer.oid]
 
 
-def test_an_object_that_somebody_else_put_first_stays(here, bucket, tmp_path, contents):
+@pytest.mark.parametrize("size", [1000, 6 * MB], ids=["whole", "in parts"])
+def test_an_object_that_somebody_else_put_first_stays(here, bucket, size):
     """The offer is older than that: the condition of the request is what counts."""
-    [content] = contents(1)
-    [pointer] = here.add(content)
-    with opened(bucket.url()) as transport:
+    [pointer] = here.add(bytes(size))
+    with opened(bucket.url(), part_size=5 * MB) as transport:
         [offer] = transport.ask([pointer])
         assert offer.is_wanted
         push(here, [pointer], bucket.url())
@@ -209,6 +239,82 @@ def test_after_a_kill_in_an_upload_the_next_one_completes_it(here, bucket, size)
     assert not there.exists() or there.read_bytes() == content
     push(here, pointers, bucket.url())
     assert [bucket.file(each).read_bytes() for each in pointers] == [content, b"small"]
+
+
+# -- uploads in parts -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(moto_process, aws):
+    """Return the address of a folder of its own, a client, and what holds parts back."""
+    _, folder, endpoint, key = moto_process
+    aws(*key)
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    yield f"s3://open/{{}}?endpoint={endpoint}", client, folder / "parts"
+    (folder / "parts").unlink(missing_ok=True)
+
+
+def key_of(pointer, prefix):
+    return f"{prefix}/lfs/objects/{pointer.oid[:2]}/{pointer.oid[2:4]}/{pointer.oid}"
+
+
+def sizes_there(client, key):
+    """Return the sizes of the parts of the one unfinished upload of a key, by number."""
+    [upload] = client.list_multipart_uploads(Bucket="open", Prefix=key)["Uploads"]
+    found = client.list_parts(Bucket="open", Key=key, UploadId=upload["UploadId"])
+    return {part["PartNumber"]: part["Size"] for part in found.get("Parts", ())}
+
+
+def test_after_a_kill_only_the_parts_that_are_not_there_are_sent(here, parts, moto_process):
+    url, client, limit = parts
+    content = random.Random(0).randbytes(25 * MB)
+    [pointer] = here.add(content)
+    key = key_of(pointer, "killed")
+    limit.write_text("2")
+    process = start(here, "send", url.format("killed"), pointer)
+    lines = sorted(moto_process[0].stdout.readline() for _ in range(4))
+    assert lines == [f"held /open/{key}\n"] * 2 + [f"taken /open/{key}\n"] * 2
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    limit.unlink()
+    there = sizes_there(client, key)
+    assert len(there) == 2
+    report, counted = push(here, [pointer], url.format("killed"))
+    assert (report.objects, report.bytes) == (1, len(content) - sum(there.values()))
+    assert counted["send"] == len(content)
+    assert client.get_object(Bucket="open", Key=key)["Body"].read() == content
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="open", Prefix=key)
+
+
+def test_parts_of_others_are_sent_again_if_they_differ(here, parts):
+    url, client, _ = parts
+    content = random.Random(0).randbytes(11 * MB)
+    [pointer] = here.add(content)
+    place = {"Bucket": "open", "Key": key_of(pointer, "foreign")}
+    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
+    for number, body in enumerate([bytes(5 * MB), content[5 * MB : 10 * MB], b"x", b"more"], 1):
+        client.upload_part(**upload, PartNumber=number, Body=body)
+    with opened(url.format("foreign"), part_size=5 * MB) as transport:
+        assert send(transport, [pointer], here.store).bytes == 6 * MB
+    assert client.get_object(**place)["Body"].read() == content
+
+
+def test_gc_removes_interrupted_uploads(here, parts, bare, tmp_path):
+    """The server says of each upload that it is many years old."""
+    url, client, _ = parts
+    vault = TableVault(tmp_path / "vault", "ana", create=True)
+    vault.add_remote("origin", bare, data=url.format("gc"))
+    vault.push()
+    [pointer] = here.add(b"x")
+    key = key_of(pointer, "gc")
+    client.create_multipart_upload(Bucket="open", Key=key)
+    assert str(vault.gc(remote="origin")) == (
+        "origin: 0 objects (0 bytes) and 1 interrupted upload would be removed."
+    )
+    assert sizes_there(client, key) == {}
+    assert vault.gc(remote="origin", dry_run=False).uploads == 1
+    assert vault.gc(remote="origin", dry_run=False).uploads == 0
 
 
 def test_closing_cuts_a_request_that_waits(here, bucket, contents):
@@ -257,16 +363,6 @@ def test_a_full_service_refuses_objects(here, bucket, contents):
     assert "has no space for object" in error.message
 
 
-@pytest.fixture(scope="module")
-def moto():
-    """Start a server that checks credentials; give its endpoint and the one key it accepts."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.remotes.real_bucket", "moto"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        port, *key = process.stdout.readline().split()
-        yield f"http://127.0.0.1:{port}", key
-        process.kill()
-
-
 def test_the_right_credentials_sign_every_kind_of_request(here, place, aws, moto, contents):
     endpoint, key = moto
     aws(*key)
@@ -282,7 +378,7 @@ def test_the_right_credentials_sign_every_kind_of_request(here, place, aws, moto
     fetch(there, pointers, url)
     assert [there.read(pointer) for pointer in pointers] == made
     with opened(url) as transport:
-        transport.delete(pointers[0].oid)
+        transport.delete(stored(pointers[0]))
         assert [offer.is_wanted for offer in transport.ask(pointers)] == [True, False, False, False]
 
 
@@ -374,6 +470,6 @@ def test_deleting_twice_is_deleting(here, bucket, contents):
     [pointer] = here.add(*contents(1))
     push(here, [pointer], bucket.url())
     with opened(bucket.url()) as transport:
-        transport.delete(pointer.oid)
-        transport.delete(pointer.oid)
+        transport.delete(stored(pointer))
+        transport.delete(stored(pointer))
     assert not bucket.files()
