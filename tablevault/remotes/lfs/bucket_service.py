@@ -96,7 +96,7 @@ class BucketService:
     Attributes
     ----------
     store : obstore.store.S3Store
-        Sends and receives whole objects, and lists them; its requests can be cancelled.
+        Sends and receives whole objects, and lists them.
 
     Raises
     ------

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import functools
 import hashlib
-import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,7 +141,7 @@ class BucketTransport:
                 self._uploads.abort(key, stored.upload_id)
                 return
             with contextlib.suppress(FileNotFoundError):
-                self._requests.run(lambda: self._store.delete_async(key))
+                self._requests.run(lambda: self._store.delete(key))
 
     def close(self) -> None:
         """Cut all connections, also those in use."""
@@ -158,7 +155,7 @@ class BucketTransport:
         pages = self._store.list(_OBJECTS, chunk_size=_PAGE)
         while True:
             with self._service.explained():
-                page = self._requests.run(lambda: anext(pages, None))
+                page = self._requests.run(lambda: next(pages, None))
             if page is None:
                 return
             for found in page:
@@ -185,7 +182,7 @@ class BucketTransport:
         """Return the size of an object there; None if there is none."""
         with self._service.explained(pointer):
             try:
-                found = self._requests.run(lambda: self._store.head_async(_key(pointer.oid)))
+                found = self._requests.run(lambda: self._store.head(_key(pointer.oid)))
             except FileNotFoundError:
                 return None
             return found["size"]
@@ -196,10 +193,10 @@ class BucketTransport:
 
         key = _key(pointer.oid)
         try:
-            self._requests.run(lambda: self._store.put_async(key, content, mode="create"))
+            self._requests.run(lambda: self._store.put(key, content, mode="create"))
         except AlreadyExistsError:
             if self._size(pointer) != pointer.size:
-                self._requests.run(lambda: self._store.put_async(key, content, use_multipart=False))
+                self._requests.run(lambda: self._store.put(key, content, use_multipart=False))
 
     def _read(self, pointer: Pointer, start: int) -> Iterator[memoryview]:
         """Return the bytes of an object from byte `start` on."""
@@ -207,7 +204,7 @@ class BucketTransport:
             return
         with self._service.explained(pointer):
             found = self._requests.run(
-                lambda: self._store.get_async(
+                lambda: self._store.get(
                     _key(pointer.oid), options={"range": {"offset": start}} if start else None
                 )
             )
@@ -218,30 +215,40 @@ class BucketTransport:
                     "Push it again from a vault that has it.",
                     oid=pointer.oid,
                 )
-            blocks = aiter(found.stream(_BLOCK))
-            while (block := self._requests.run(lambda: anext(blocks, None))) is not None:
+            blocks = iter(found.stream(_BLOCK))
+            while (block := self._requests.run(lambda: next(blocks, None))) is not None:
                 yield memoryview(block)
 
 
 class _Requests:
-    """Runs requests in an event loop, where those that wait can be cancelled."""
+    """Runs requests so that whoever waits for one can be released.
+
+    Each has a thread of its own, which nobody has to wait for. The coroutines of obstore could be
+    cancelled, but tokio's threads then call Python, and the process aborts if it ends meanwhile
+    (obstore 0.12).
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[Future[Any]] = set()
         self._is_closed = False
 
-    def run(self, start: Callable[[], Awaitable[T]]) -> T:
-        """Start a request and return its result; raise PassingError if it is cut off."""
+    def run(self, request: Callable[[], T]) -> T:
+        """Return the result of a request; raise PassingError if it is stopped."""
+        future: Future[T] = Future()
 
-        async def call() -> T:
-            return await start()
+        def answer() -> None:
+            with contextlib.suppress(InvalidStateError):  # it was stopped
+                try:
+                    future.set_result(request())
+                except Exception as error:  # noqa: BLE001 - whoever waits receives it
+                    future.set_exception(error)
 
         with self._lock:
             if self._is_closed:
                 raise PassingError("the transfer was stopped")
-            future = asyncio.run_coroutine_threadsafe(call(), _loop(os.getpid()))
             self._running.add(future)
+        threading.Thread(target=answer, name="tablevault-request", daemon=True).start()
         try:
             return future.result()
         except CancelledError:
@@ -251,21 +258,12 @@ class _Requests:
                 self._running.discard(future)
 
     def close(self) -> None:
-        """Cancel all requests, and accept no others."""
+        """Stop all requests, and accept no others."""
         with self._lock:
             self._is_closed = True
             running = list(self._running)
         for future in running:
             future.cancel()
-
-
-@functools.lru_cache(maxsize=1)
-def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """Return the event loop of a process, which a thread of its own runs; a fork has none."""
-    del process
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="tablevault-bucket-loop", daemon=True).start()
-    return loop
 
 
 def _key(oid: ObjectId) -> str:
