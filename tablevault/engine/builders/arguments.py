@@ -213,44 +213,36 @@ def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - 
     return value
 
 
+def _leaves(node: Node, *, is_key: bool = False) -> Iterator[tuple[Scalar | Template, bool]]:
+    """Yield the scalars and templates in a node, and whether each is in the key of a mapping."""
+    match node:
+        case ListNode(items) | SetNode(items):
+            for item in items:
+                yield from _leaves(item, is_key=is_key)
+        case MapNode(pairs):
+            for key, item in pairs:
+                yield from _leaves(key, is_key=True)
+                yield from _leaves(item, is_key=is_key)
+        case _:
+            yield node, is_key
+
+
+def templates(node: Node) -> Iterator[Template]:
+    """Yield every template in a node."""
+    return (leaf for leaf, _ in _leaves(node) if isinstance(leaf, Template))
+
+
 def references(node: Node) -> Iterator[Reference]:
     """Yield every reference in a node, nested ones too."""
     for template in templates(node):
         yield from template.references()
 
 
-def templates(node: Node) -> Iterator[Template]:
-    """Yield every template in a node."""
-    match node:
-        case Template():
-            yield node
-        case ListNode(items) | SetNode(items):
-            for item in items:
-                yield from templates(item)
-        case MapNode(pairs):
-            for key, item in pairs:
-                yield from templates(key)
-                yield from templates(item)
-        case _:
-            return
-
-
 def texts(node: Node) -> Iterator[tuple[str, bool]]:
     """Yield each literal text in a node, and whether it is a key; references are left out."""
-    match node:
-        case str():
-            yield node, False
-        case Template():
-            yield from ((part, False) for part in node.parts if isinstance(part, str))
-        case ListNode(items) | SetNode(items):
-            for item in items:
-                yield from texts(item)
-        case MapNode(pairs):
-            for key, item in pairs:
-                yield from ((text, True) for text, _ in texts(key))
-                yield from texts(item)
-        case _:
-            return
+    for leaf, is_key in _leaves(node):
+        parts = leaf.parts if isinstance(leaf, Template) else (leaf,)
+        yield from ((part, is_key) for part in parts if isinstance(part, str))
 
 
 def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:

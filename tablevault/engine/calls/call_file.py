@@ -365,25 +365,9 @@ def values_of(
 
 def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
     """Make a record of a row of the file."""
-    return CallRecord(
-        0,
-        call["builder"],
-        call["row"],
-        inputs,
-        call["code"],
-        call["outcome"],
-        call["value"],
-        _seconds(call["started_at"]),
-        _seconds(call["duration_s"]),
-        call["error"],
-        call["process"],
-        call["model"],
-        call["input_tokens"],
-        call["output_tokens"],
-        call["cost"],
-        call["files"],
-        call["attempts"] or 1,
-    )
+    fields = {name: call[name] for name in CallRecord._fields if name in call}
+    fields |= {name: _seconds(call[name]) for name in ("started_at", "duration_s")}
+    return CallRecord(**fields | {"id": 0, "inputs": inputs, "attempts": call["attempts"] or 1})
 
 
 def _places(chosen: pa.ChunkedArray) -> Rows:

@@ -158,27 +158,19 @@ def _frame(rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     for call, _ in sorted(held, key=lambda each: each[0].id):
         codes.setdefault(_made(call), call.code)
         latest[_made(call)] = call.id
-    cells = [
-        (
-            call.builder,
-            call.row,
-            codes[_made(call)].hex(),
-            call.outcome,
-            made_in,
-            call.started_at or None,
-            call.duration_s if call.started_at else None,
-            call.error,
-            call.process,
-            call.model,
-            call.input_tokens,
-            call.output_tokens,
-            call.cost,
-            call.attempts,
-        )
-        for call, made_in in held
-        if latest[_made(call)] == call.id
-    ]
-    return _checked(pd.DataFrame(cells, columns=[*COLUMNS], dtype=object).astype(COLUMNS))
+    frame = pd.DataFrame(
+        [
+            (*call._replace(code=codes[_made(call)]), made_in)
+            for call, made_in in held
+            if latest[_made(call)] == call.id
+        ],
+        columns=[*CallRecord._fields, "instance"],
+        dtype=object,
+    )
+    frame["code"] = [code.hex() for code in frame["code"]]
+    frame["started_at"] = frame["started_at"].where(frame["started_at"] != 0.0, None)
+    frame["duration_s"] = frame["duration_s"].where(frame["started_at"].notna(), None)
+    return _checked(frame.rename(columns=_NAMES)[[*COLUMNS]].astype(COLUMNS))
 
 
 def _made(call: CallRecord) -> object:

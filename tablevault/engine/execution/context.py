@@ -43,20 +43,8 @@ class Control(Protocol):
         """Note that a builder has ended; raise when the run is to stop."""
 
 
-class NoControl:
+class NoControl(Control):
     """Watches nothing."""
-
-    def begin(self) -> None:
-        """Go on."""
-
-    def calling(self) -> None:
-        """Go on."""
-
-    def check(self) -> None:
-        """Go on."""
-
-    def ended(self, builder: str) -> None:
-        """Go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
