@@ -126,9 +126,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
             while key in self._sets and self._sets[key].is_open:
                 number += 1
                 key = f"{base}~{number}"
-            self._drop(key)
-            found.key = key
-            self._sets[key] = found
+            self.adopt(found, key)
 
     def adopt(self, found: ModuleSet, key: str) -> None:
         """Make the modules of a set importable by the key that another process gave it."""
@@ -170,8 +168,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         with self._lock:
             found = self._sets.get(key)
             if found is None and (found := self.read(key)) is not None:
-                found.key = key
-                self._sets[key] = found
+                self.adopt(found, key)
                 self.close(found)
         module = unquote(module)
         if found is None or (module and module not in found.sources):

@@ -170,12 +170,11 @@ def read_retry(value: object, path: FieldPath) -> Retry:
     _refuse_unknown(value, tuple(known), path)
     given = known | {str(name): each for name, each in value.items() if each is not None}
     names = [given["on"]] if isinstance(given["on"], str) else given["on"]
-    wait_s = _seconds(given["wait_s"], path.at(".wait_s"), least=0.0)
-    longest = path.at(".max_wait_s")
+    wait_s = _seconds(given["wait_s"], path.at(".wait_s"))
     return Retry(
         times=_times(given["times"], path.at(".times")),
         wait_s=wait_s,
-        max_wait_s=max(wait_s, _seconds(given["max_wait_s"], longest, least=0.0)),
+        max_wait_s=max(wait_s, _seconds(given["max_wait_s"], path.at(".max_wait_s"))),
         on=path.at(".on").words(names, "a list of exception classes"),
     )
 
@@ -184,7 +183,7 @@ def read_timeout(value: object, path: FieldPath) -> float | None:
     """Read ``timeout_s``; "" is none."""
     if value == "":
         return None
-    seconds = _seconds(value, path, least=0.0)
+    seconds = _seconds(value, path)
     if not seconds:
         raise path.wrong(value, "a number of seconds above 0")
     return seconds
@@ -220,11 +219,11 @@ def _times(value: object, path: FieldPath, or_else: str = "") -> int:
     return int(number)
 
 
-def _seconds(value: object, path: FieldPath, *, least: float) -> float:
+def _seconds(value: object, path: FieldPath) -> float:
     """Read a number of seconds."""
     allowed = f"a number of seconds, at most {_LONGEST_S:,.0f}"
     seconds = path.number(value, allowed)
-    if not least <= seconds <= _LONGEST_S:
+    if not 0 <= seconds <= _LONGEST_S:
         raise path.wrong(value, allowed)
     return seconds
 

@@ -62,21 +62,23 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     """
     bound = _current.get()
 
-    def calls() -> CachedCalls | None:
-        """Return the open record of calls; in threads of the user that of the decoration."""
-        found = _current.get() or bound
-        return found if found is not None and found.is_open else None
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _CachedCall | None:
+        """Return the call if it is recorded; None if it is only made."""
+        # In threads of the user the record is that of the decoration.
+        recorded = _current.get() or bound
+        if recorded is None or not recorded.is_open:
+            return None
+        key = recorded.key(function, args, kwargs)
+        return None if key is None else _CachedCall(recorded, key)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         """Return the recorded result, or call."""
-        recorded = calls()
-        key = None if recorded is None else recorded.key(function, args, kwargs)
-        if recorded is None or key is None:
+        made = begin(args, kwargs)
+        if made is None:
             return function(*args, **kwargs)
-        if (found := recorded.find(key)) is not None:
+        if (found := made.find()) is not None:
             return cast("R", found[0])
-        made = _CachedCall(recorded, key)
         with made:
             value = function(*args, **kwargs)
         return cast("R", made.returned(value))
@@ -84,13 +86,11 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - any result
         """Return the recorded result, or call and await."""
-        recorded = calls()
-        key = None if recorded is None else recorded.key(function, args, kwargs)
-        if recorded is None or key is None:
+        made = begin(args, kwargs)
+        if made is None:
             return await cast("Any", function(*args, **kwargs))
-        if (found := recorded.find(key)) is not None:
+        if (found := made.find()) is not None:
             return found[0]
-        made = _CachedCall(recorded, key)
         with made:
             value = await cast("Any", function(*args, **kwargs))
         return made.returned(value)
@@ -130,6 +130,10 @@ class _CachedCall:
         )
         self._charging = charging(self._usage)
         self._began_at, self._began = time.time(), time.perf_counter()
+
+    def find(self) -> tuple[Any] | None:
+        """Return the recorded result in a tuple; None if there is none."""
+        return self._calls.find(self._key)
 
     def __enter__(self) -> None:
         """Begin."""

@@ -6,8 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Final, Self
 
 import numpy as np
@@ -34,7 +33,6 @@ _MANY: Final = 1000
 """From so many results on, they are kept as rows of instances: reading an instance takes some
 milliseconds, and a row a tenth of the time of a record. Fewer are recorded one by one."""
 _NO_SOURCES = CallSources()
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _LATEST: Final = (
     "SELECT max(id) FROM calls WHERE EXISTS"
     " (SELECT 1 FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL)"
@@ -115,7 +113,7 @@ class BuilderColumns:
 
     name: str
     columns: tuple[str, ...]
-    dtypes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
 
 
@@ -213,7 +211,7 @@ class Ledger:
             if not self._store.knows_code(code.digest):
                 self._new_codes.add(code.digest)
             self.note_code(code)
-        self._store.note_builders(self._execution, json.dumps([_described(part) for part in parts]))
+        self._store.note_builders(self._execution, json.dumps([asdict(part) for part in parts]))
 
     def note_code(self, code: Fingerprint) -> None:
         """Record a fingerprint, so that its digest can be explained later."""
@@ -444,13 +442,3 @@ class Ledger:
     def assign(self, instance: str) -> None:
         """Assign the results to the instance that was made, and end the execution."""
         self._store.assign(self._execution, instance, self._made)
-
-
-def _described(part: BuilderColumns) -> dict[str, object]:
-    """Return a builder as JSON."""
-    return {
-        "name": part.name,
-        "columns": part.columns,
-        "dtypes": dict(part.dtypes),
-        "primary_key": part.primary_key,
-    }
