@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import pickle
 import re
 import shlex
 from pathlib import Path
@@ -18,17 +17,13 @@ from tablevault.cli.command import commands
 from tablevault.cli.context import CommandContext
 from tablevault.cli.errors import at_prompt, command_for, in_shell
 from tablevault.cli.main import build_parser
-from tablevault.errors import TVArgumentError
 from tablevault.wording import (
     BLANK,
     Blank,
     Call,
-    Either,
     OperationName,
     Parameter,
     Wording,
-    decoded,
-    encoded,
 )
 from tests.sources import PACKAGE, parsed
 
@@ -37,6 +32,7 @@ OPERATIONS = {
     for name, _ in inspect.getmembers(TableVault, inspect.isfunction)
     if "_" in name and not name.startswith("_")
 } | {"clone_vault", "compress_vault", "decompress_vault", "delete_vault"}
+
 ODD = "it's -a name"
 
 
@@ -140,28 +136,6 @@ def test_no_text_names_an_operation_as_python_does():
     assert found == []
 
 
-HINT = Wording(
-    "Make one: ",
-    Call("create_instance", table_name="a b", version=BLANK),
-    ", with ",
-    Parameter("create_instance", "external_edit"),
-    " of ",
-    OperationName("create_instance"),
-    Either(" here", " there"),
-    ".",
-)
-
-
-def test_a_hint_is_python_in_python_and_shell_at_the_prompt():
-    assert HINT == (
-        "Make one: create_instance('a b', version=...), with external_edit of create_instance here."
-    )
-    assert HINT.written(at_prompt(["--db-dir", "v"])) == (
-        "Make one: `tablevault --db-dir v create-instance 'a b' --version VERSION`, "
-        "with --external-edit of create-instance there."
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -189,10 +163,3 @@ def test_any_name_comes_through_the_shell(name):
     _, *words = shlex.split(text.strip("`"))
     given = build_parser(commands()).parse_args(words)
     assert (given.to_stop_process_id, given.process_id) == (name, name)
-
-
-def test_a_hint_outlives_processes():
-    error = pickle.loads(pickle.dumps(TVArgumentError("No.", HINT)))
-    for hint in (error.hint, decoded(encoded(HINT))):
-        assert hint == HINT
-        assert hint.written(at_prompt()) == HINT.written(at_prompt())

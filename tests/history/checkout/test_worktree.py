@@ -7,82 +7,12 @@ import subprocess
 
 import pytest
 
-from tablevault.errors import TVFileError
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.commit_message import Message
-from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Graft, Put, Remove
-from tablevault.lfs.store import ObjectStore
 from tablevault.names import MAIN
 
 FRAME = "tables/t/base/dataframe.parquet"
-
-
-class Bench:
-    """A repository, its store and working tree, and a way to move ``main``."""
-
-    def __init__(self, repository):
-        self.repository = repository
-        self.path = repository.path
-        self.state = self.path / ".git/tablevault"
-        self.store = ObjectStore(self.path / ".git/lfs", self.state / "tmp")
-        self.worktree = WorkTree(repository, self.store, self.state)
-
-    def commit(self, *edits):
-        main = self.repository.main()
-        new = self.repository.write_commit(
-            parents=[main],
-            base=main,
-            edits=edits,
-            message=Message(subject="s"),
-            author="Ana",
-            at=1_700_000_000.0,
-        )
-        move_refs(self.repository, [RefMove(ref=MAIN, old=main, new=new)], "r")
-        return new
-
-    def refresh(self):
-        self.worktree.refresh(self.repository.main())
-
-    def publish(self, **files):
-        """Commit files, None for a removal, and let the working tree follow."""
-        edits = [
-            Remove(path=path) if data is None else Put(path=path, data=data)
-            for path, data in files.items()
-        ]
-        self.commit(*edits)
-        self.refresh()
-
-    def put_object(self, data):
-        with self.store.draft("p") as draft:
-            draft.write(data)
-        with self.store.locked():
-            self.store.keep([draft])
-        self.store.discard("p")
-        return draft.pointer
-
-    def read(self, path):
-        return (self.path / path).read_bytes()
-
-    def write(self, path, data):
-        (self.path / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.path / path).write_bytes(data)
-
-    def code_edits(self):
-        return self.worktree.code_edits(Snapshot(self.repository, self.repository.main()))
-
-
-@pytest.fixture
-def bench(new_repository):
-    bench = Bench(new_repository())
-    bench.refresh()
-    return bench
-
-
-@pytest.fixture
-def status(git, bench):
-    return lambda: git(bench.path, "status", "--porcelain")
 
 
 def test_a_new_repository_is_laid_out_clean(bench, status):
@@ -155,9 +85,6 @@ def test_a_file_whose_name_is_no_text_is_laid_out(bench, git):
     bench.refresh()
     assert git(bench.path, "status", "--porcelain") == ""
     assert (bench.path / "sub/caf\udce9.txt").read_bytes() == b"x"
-
-
-# -- the user's edits -----------------------------------------------------------------------------
 
 
 def test_an_edited_file_stays_when_main_changes_it(bench, status):
@@ -341,9 +268,6 @@ def git_tree(path, content):
     )
 
 
-# -- what the working tree shows ------------------------------------------------------------------
-
-
 def test_a_working_tree_on_another_branch_is_not_touched(bench, status, git):
     bench.publish(a=b"1")
     git(bench.path, "checkout", "-q", "-b", "mine")
@@ -380,13 +304,6 @@ def test_a_merge_of_the_user_is_not_disturbed_and_takes_nothing_back(bench, stat
     assert (bench.read("a"), bench.read("b"), status()) == (b"merged\n", b"1", "")
 
 
-def test_code_is_not_adopted_amid_a_merge(bench, git):
-    bench.publish(**{"code/m.py": b"1\n"})
-    (bench.path / ".git/MERGE_HEAD").write_text(f"{bench.repository.main()}\n")
-    bench.write("code/m.py", b"<<<<<<< mine\n")
-    assert bench.code_edits() == []
-
-
 def test_plain_commits_of_git_in_between_change_nothing(bench, status, git):
     bench.publish(a=b"1")
     bench.write("a", b"by hand")
@@ -409,9 +326,6 @@ def test_a_rewritten_main_is_followed(bench, status, git):
     git(bench.path, "gc", "-q", "--prune=now")
     bench.publish(a=b"3")
     assert (bench.read("a"), status()) == (b"3", "")
-
-
-# -- git's index ----------------------------------------------------------------------------------
 
 
 def test_an_index_that_is_locked_is_brought_up_to_date_later(bench, status, monkeypatch):
@@ -457,9 +371,6 @@ def test_a_file_kept_out_by_a_sparse_checkout_is_no_removal(bench, git):
     git(bench.path, "update-index", "--skip-worktree", "code/m.py")
     (bench.path / "code/m.py").unlink()
     assert bench.code_edits() == []
-
-
-# -- the note of what is checked out -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["", "x", "a" * 39, "ab" * 20, "\xff"])
@@ -508,9 +419,6 @@ def test_what_a_death_left_half_written_is_neither_seen_nor_in_the_way(bench, st
     assert bench.store.file(pointer).read_bytes() == b"rows"
     assert not (bench.state / "checking-out").exists()
     assert status() == ""
-
-
-# -- dataframes -----------------------------------------------------------------------------------
 
 
 def test_a_pointer_is_laid_out_as_its_object_read_only_and_clean(bench, status, git):
@@ -581,89 +489,3 @@ def test_an_executable_artifact_can_be_run_and_shares_no_mode(bench, status):
     assert os.access(bench.path / "tables/t/artifacts/run", os.X_OK)
     assert not (bench.path / "tables/t/artifacts/text").stat().st_mode & 0o111
     assert status() == ""
-
-
-# -- code modules ---------------------------------------------------------------------------------
-
-
-def test_code_edited_by_hand_is_found(bench):
-    bench.publish(**{"code/kept.py": b"1", "code/edited.py": b"1", "code/gone.py": b"1"})
-    bench.write("code/edited.py", b"2")
-    bench.write("code/new.py", b"3")
-    (bench.path / "code/gone.py").unlink()
-    assert bench.code_edits() == [
-        Put(path="code/edited.py", data=b"2"),
-        Put(path="code/new.py", data=b"3"),
-        Remove(path="code/gone.py"),
-    ]
-
-
-def test_a_file_in_the_place_of_the_code_is_told(bench):
-    (bench.path / "code").rmdir()
-    (bench.path / "code").write_bytes(b"")
-    with pytest.raises(TVFileError, match="is a file, where the folder of code modules"):
-        bench.code_edits()
-
-
-def test_code_that_was_touched_or_edited_back_is_no_edit(bench):
-    bench.publish(**{"code/m.py": b"1"})
-    os.utime(bench.path / "code/m.py")
-    assert bench.code_edits() == []
-    bench.write("code/m.py", b"2")
-    assert len(bench.code_edits()) == 1
-    bench.write("code/m.py", b"1")
-    assert bench.code_edits() == []
-
-
-def test_every_edit_of_code_is_found_however_quick(bench):
-    bench.publish(**{"code/m.py": b"0"})
-    for number in range(1, 10):
-        bench.write("code/m.py", b"%d" % number)
-        assert bench.code_edits() == [Put(path="code/m.py", data=b"%d" % number)]
-
-
-def test_code_found_executable_stays_so(bench, status):
-    bench.write("code/tool.py", b"#!/usr/bin/env python\n")
-    (bench.path / "code/tool.py").chmod(0o755)
-    edits = bench.code_edits()
-    assert edits == [Put(path="code/tool.py", data=b"#!/usr/bin/env python\n", executable=True)]
-    bench.commit(*edits)
-    bench.refresh()
-    assert status() == ""
-
-
-def test_what_is_no_module_is_neither_adopted_nor_removed(bench, git):
-    for name in ("my-script.py", "notes.txt", "2024.py"):
-        bench.write(f"code/{name}", b"x")
-    bench.write("code/package/m.py", b"x")
-    (bench.path / "code/link.py").symlink_to("notes.txt")
-    git(bench.path, "add", "-A")
-    git(bench.path, "commit", "-q", "-m", "by hand")
-    bench.refresh()
-    assert bench.code_edits() == []
-    bench.write("code/other-script.py", b"x")
-    (bench.path / "code/second.py").symlink_to("notes.txt")
-    assert bench.code_edits() == []
-
-
-def test_a_missing_code_folder_is_a_removal_of_all_modules(bench):
-    bench.publish(**{"code/m.py": b"1"})
-    (bench.path / "code/m.py").unlink()
-    (bench.path / "code").rmdir()
-    assert bench.code_edits() == [Remove(path="code/m.py")]
-
-
-def test_code_with_an_unresolved_conflict_is_not_adopted(bench, git):
-    bench.publish(**{"code/m.py": b"1\n", "code/other.py": b"1\n"})
-    bench.write("code/m.py", b"mine\n")
-    git(bench.path, "stash", "-q")
-    bench.publish(**{"code/m.py": b"2\n"})
-    git(bench.path, "stash", "pop", check=False)
-    bench.write("code/other.py", b"2\n")
-    assert bench.code_edits() == [Put(path="code/other.py", data=b"2\n")]
-
-
-def test_code_of_another_branch_is_not_adopted(bench, git):
-    git(bench.path, "checkout", "-q", "-b", "mine")
-    bench.write("code/m.py", b"1")
-    assert bench.code_edits() == []

@@ -13,7 +13,6 @@ from tablevault.history.git.git_config import (
     read_committed_settings,
     read_settings,
 )
-from tablevault.history.git.git_program import environment, run_git
 
 
 @pytest.fixture
@@ -105,9 +104,6 @@ def test_a_setting_may_have_several_values_and_a_url_may_be_nonsense(path, git):
     assert settings.for_url("http", "extraheader", "https://h:x/") == []
 
 
-# -- .lfsconfig -------------------------------------------------------------------------------
-
-
 def test_lfsconfig_is_read_from_the_working_tree_else_from_the_last_commit(path, git):
     assert read_committed_settings(path).get("lfs.url") == ""
     (path / ".lfsconfig").write_text("[lfs]\n\turl = https://one\n")
@@ -135,9 +131,6 @@ def test_lfsconfig_that_is_no_configuration_is_an_error_with_its_name(path):
     (path / ".lfsconfig").write_text("[lfs\nurl")
     with pytest.raises(TVRemoteError, match=r"\.lfsconfig.*Correct it"):
         read_committed_settings(path)
-
-
-# -- repositories on this machine -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,30 +191,3 @@ def test_what_is_no_repository_is_named(tmp_path):
         with pytest.raises(TVRemoteError, match="no git repository") as caught:
             find_repository(tmp_path / name)
         assert caught.value.path == str(tmp_path / name)
-
-
-# -- the program ------------------------------------------------------------------------------
-
-
-def test_git_is_not_led_astray_by_a_hook_that_calls_us(path, monkeypatch, git, tmp_path):
-    names = git(path, "rev-parse", "--local-env-vars").split()
-    for name in names:
-        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
-    kept = {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}
-    assert set(names) & set(environment()) <= kept
-    for name in kept:
-        monkeypatch.delenv(name, raising=False)
-    assert run_git(["rev-parse", "--git-dir"], path) == b".git\n"
-
-
-def test_an_error_of_git_is_told(path):
-    with pytest.raises(
-        TVRemoteError, match="`git cat-file` failed: fatal: invalid object name 'HEAD'"
-    ):
-        run_git(["cat-file", "blob", "HEAD:x"], path)
-
-
-def test_missing_git_is_told(path, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TVRemoteError, match=r"git cannot be run: No such file.* Install git"):
-        run_git(["version"], path)

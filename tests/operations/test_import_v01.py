@@ -17,7 +17,7 @@ from tests.looking import check_clean, git
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    with tarfile.open(Path(__file__).with_name("vault.tar.gz")) as archive:
+    with tarfile.open(Path(__file__).parents[1] / "original/vault.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "old"
 
