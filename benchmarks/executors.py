@@ -77,7 +77,9 @@ def executed(function: str, rows: int, executor: Executor | None) -> float:
 def on_dask(workers: int) -> float:
     """Return the seconds that rows of 100 ms take."""
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         executor = client.get_executor()

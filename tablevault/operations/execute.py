@@ -353,6 +353,7 @@ class _Attempt:
     def _ready(self) -> Iterator[Ready]:
         """Check all that can be checked before the first call."""
         from tablevault.engine.execution.executors import Executors
+        from tablevault.engine.execution.file_transfer import VaultHome
         from tablevault.engine.execution.run import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
@@ -375,6 +376,7 @@ class _Attempt:
                     limits=self._limits(),
                     batches=vault.state / "batches",
                     executors=executors,
+                    home=VaultHome.of(vault.path, folder, vault.path / ".git" / "HEAD"),
                     modules=code.code.modules_of,
                 ),
             ) as run:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import yaml
 
 from tablevault.errors import TVExecutorError
+from tests.faults.test_file_systems import OWN_MOUNTS
+from tests.operations.building import row_builders
 from tests.operations.test_executors import PIDS, Bench
 
 
@@ -29,7 +36,7 @@ def distributed():
 @pytest.fixture(scope="module")
 def cluster(sealed, distributed):
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield cluster
 
@@ -95,35 +102,179 @@ def test_a_row_that_kills_each_worker_is_an_error_of_this_row(bench, client):
     assert Counter(bench.paid.read_text().split())["2"] == 2
 
 
-@pytest.mark.sweep
-def test_a_scheduler_that_is_killed_pauses_the_process(bench, tmp_path, distributed):
-    file = tmp_path / "scheduler.json"
-    here = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    start = [sys.executable, "-m"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with (
-        subprocess.Popen(
-            [*start, "distributed.cli.dask_scheduler", "--port", "0", *here], **quiet
-        ) as scheduler,
-        subprocess.Popen(
-            [*start, "distributed.cli.dask_worker", "--nthreads", "1", *here], **quiet
-        ) as worker,
-    ):
-        try:
-            code = f"""
-def f(id):
-    pay(id)
-    if id == 3 and PAID.read_text().split().count("3") == 1:
-        os.kill({scheduler.pid}, 9)
-    return id
-"""
-            with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-                client.wait_for_workers(1)
-                with pytest.raises(TVExecutorError, match="in flight"):
-                    bench.run(client.get_executor(), code, options={"process_id": "p"})
-        finally:
-            worker.terminate()
-            scheduler.kill()
+@pytest.fixture
+def separate(tmp_path):
+    """Yield a client of a scheduler of its own with one worker, and the scheduler."""
+    with started(tmp_path, "127.0.0.1", []) as (scheduler, client):
+        yield scheduler, client
+
+
+def paused_by(bench, client, code, match):
+    """Let an execution end in a pause, and continue it without the cluster."""
+    with pytest.raises(TVExecutorError, match=match):
+        bench.run(client.get_executor(), code, options={"process_id": "p"})
     assert not bench.vault.get_active_processes()["p"].is_running
     bench.vault.execute_instance("t", process_id="p")
     assert bench.x() == list(range(6))
+
+
+KILLING = """
+def f(id):
+    pay(id)
+    if id == 3 and PAID.read_text().split().count("3") == 1:
+        os.kill({pid}, 9)
+    return id
+"""
+
+
+@pytest.mark.sweep
+def test_a_scheduler_that_is_killed_pauses_the_process(bench, separate):
+    scheduler, client = separate
+    paused_by(bench, client, KILLING.format(pid=scheduler.pid), "in flight")
+
+
+@pytest.mark.sweep
+def test_the_only_worker_that_is_killed_pauses_the_process(bench, separate, monkeypatch):
+    monkeypatch.setattr("tablevault.engine.execution.remote_calls._LOOKS", 1)
+    monkeypatch.setattr("tablevault.engine.execution.remote_calls._RESTART_S", 0)
+    paused_by(bench, separate[1], KILLING.format(pid="os.getpid()"), "no worker was left")
+
+
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+SCHEDULER = [
+    sys.executable,
+    "-m",
+    "distributed.cli.dask_scheduler",
+    "--dashboard-address",
+    "127.0.0.1:0",
+]
+WORKER = [
+    sys.executable,
+    "-m",
+    "distributed.cli.dask_worker",
+    "--dashboard-address",
+    "127.0.0.1:0",
+    "--no-nanny",
+]
+
+
+@contextlib.contextmanager
+def started(folder, host, before):
+    """Yield a scheduler and a client of it, with a worker that a command begins."""
+    from distributed import Client
+
+    file = folder / "scheduler.json"
+    with contextlib.ExitStack() as stack:
+        command = [*SCHEDULER, "--host", host, "--port", "0", "--scheduler-file", file]
+        scheduler = stack.enter_context(subprocess.Popen(command, **QUIET))
+        stack.callback(scheduler.kill)
+        client = stack.enter_context(Client(scheduler_file=str(file), set_as_default=False))
+        options = [client.scheduler.address, "--nthreads", "1", "--local-directory", folder]
+        worker = stack.enter_context(subprocess.Popen([*before, *WORKER, *options], **QUIET))
+        stack.callback(worker.kill)
+        client.wait_for_workers(1, timeout=120)
+        yield scheduler, client
+
+
+class Link(NamedTuple):
+    """A network of two hosts: the address of this one, and the command that runs on the other."""
+
+    here: str
+    there: list[str]
+
+
+@contextlib.contextmanager
+def other_host() -> Iterator[Link]:
+    """Yield a link to another network namespace, or to this one where nobody may make them."""
+    name, number = f"tv{os.getpid()}", os.getpid()
+    net = f"198.18.{number >> 6 & 255}"
+    here, there = (f"{net}.{(number << 2 & 255) + each}" for each in (1, 2))
+    commands = f"""
+        ip netns add {name}
+        ip link add {name} type veth peer name eth0 netns {name}
+        ip addr add {here}/30 dev {name}
+        ip link set {name} up
+        ip -n {name} addr add {there}/30 dev eth0
+        ip -n {name} link set eth0 up
+        ip -n {name} link set lo up
+    """
+    made = subprocess.run(["sh", "-ec", commands], **QUIET, check=False)
+    try:
+        if made.returncode:
+            yield Link("127.0.0.1", [])
+        else:
+            yield Link(here, ["ip", "netns", "exec", name])
+    finally:
+        subprocess.run(["ip", "netns", "del", name], **QUIET, check=False)
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory):
+    """Yield an executor whose worker has another network and does not see a folder, and that."""
+    hidden, scratch = tmp_path_factory.mktemp("hidden"), tmp_path_factory.mktemp("scratch")
+    blind = [*OWN_MOUNTS, "sh", "-c", 'mount -t tmpfs t "$0" && exec "$@"', hidden]
+    if subprocess.run([*blind, "true"], **QUIET, check=False).returncode:
+        assert "CI" not in os.environ, "nobody may mount here"
+        pytest.skip("nobody may mount here")
+    with other_host() as link, started(scratch, link.here, [*link.there, *blind]) as (_, client):
+        yield client.get_executor(), hidden
+
+
+def test_files_travel_to_a_worker_that_does_not_see_the_vault_and_artifacts_come_back(far):
+    executor, hidden = far
+    bench = Bench(hidden / "files")
+    assert not executor._client.submit(os.path.exists, str(bench.path)).result()
+    (bench.path / "code" / "word.txt").write_text("hello")
+    (bench.path / "code" / "big.bin").write_bytes(bytes(9 << 20))  # more than one piece
+    code = """
+def f(id, folder):
+    beside = Path(__file__).parent
+    path = Path(folder, "sub", f"{id}.txt")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{(beside / 'word.txt').read_text()} {(beside / 'big.bin').stat().st_size}")
+    return f"sub/{id}.txt"
+"""
+    arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+    bench.run(executor, code, n=3, arguments=arguments, dtypes={"x": "artifact_string"})
+    frame = bench.vault.get_dataframe("t", full_artifact_path=True)[0]
+    assert [Path(path).read_text() for path in frame["x"]] == [f"hello {9 << 20}"] * 3
+
+
+def test_artifacts_in_arguments_are_sent_alone_in_dataframes_and_in_texts(far):
+    executor, hidden = far
+    bench = Bench(hidden / "arguments")
+    code = """
+def f(id, folder):
+    Path(folder, f"{id}.txt").write_text(f"row {id}")
+    return f"{id}.txt"
+
+def g(path, text, folder, table):
+    assert not Path(table["x"][0]).is_relative_to(folder)
+    with open(path, "a") as file:
+        file.write("!")
+    read = [each.read_text() for each in (Path(path), Path(text[5:]), Path(table["x"][0]))]
+    return "; ".join(read), Path(path).name
+"""
+    artifact = {"dtypes": {"x": "artifact_string"}}
+    arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+    bench.run("threads", code, n=1, arguments=arguments, **artifact)
+    bench.vault.create_table("u")
+    builders = row_builders(1, arguments=arguments, **artifact)
+    second = yaml.safe_load(builders["f"]) | {
+        "python_function": "g",
+        "changed_columns": ["y", "z"],
+        "dtypes": {"z": "artifact_string"},
+        "arguments": {
+            "path": "<<self.x[index]>>",
+            "text": "file:<<self.x[index]>>",
+            "folder": "~ARTIFACT_FOLDER~",
+            "table": "<<t.x>>",
+        },
+    }
+    index = yaml.safe_load(builders["t_index"])
+    builders = {"u_index": yaml.safe_dump(index), "f": builders["f"], "g": yaml.safe_dump(second)}
+    bench.vault.create_instance("u", builders=builders)
+    bench.vault.execute_instance("u", executor=executor)
+    frame = bench.vault.get_dataframe("u", full_artifact_path=True)[0]
+    assert frame["y"].tolist() == ["row 0!; row 0!; row 0"]
+    assert Path(frame["z"][0]).read_text() == "row 0!"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -402,14 +401,12 @@ def test_two_executions_share_one_executor(tmp_path, processes):
     benches = [Bench(tmp_path / name) for name in ("a", "b")]
     for number, each in enumerate(benches):
         each.write(f"def f(id):\n    return id + {number}\n", n=30)
-    runs = [
-        threading.Thread(target=partial(each.vault.execute_instance, "t", executor=processes))
-        for each in benches
-    ]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
+    with ThreadPoolExecutor(2) as both:
+        execute = [
+            partial(each.vault.execute_instance, "t", executor=processes) for each in benches
+        ]
+        for run in [both.submit(each) for each in execute]:
+            run.result()
     assert [each.x() for each in benches] == [list(range(30)), list(range(1, 31))]
 
 

@@ -17,6 +17,7 @@ from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.executors import Executors
+from tablevault.engine.execution.file_transfer import VaultHome
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.tables import Inputs, RunTables
@@ -104,6 +105,8 @@ class RunOptions:
         Folder with what was sent to providers and is not collected yet.
     executors : Executors, optional
         Where functions are called; in this process by default.
+    home : VaultHome, optional
+        The vault, whose files functions may be given; None where workers find them as they are.
     modules : callable
         Returns the modules that a function was found in, None for one of this package.
     """
@@ -119,6 +122,7 @@ class RunOptions:
     limits: RunLimits = field(default_factory=RunLimits)
     batches: Path | None = None
     executors: Executors | None = None
+    home: VaultHome | None = None
     modules: Callable[[Callable[..., Any]], ModuleSet | None] = lambda _: None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -123,6 +124,27 @@ def is_dask(executor: Executor) -> bool:
 def has_workers(executor: Executor) -> bool:
     """Return whether a Dask scheduler has workers."""
     return bool(vars(executor)["_client"].nthreads())
+
+
+def run_at(executor: Executor, address: str, function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - functions return anything
+    """Run a function in the process of one worker of Dask, beside its tasks."""
+    client: Any = vars(executor)["_client"]
+    return client.run(function, *args, workers=[address])[address]
+
+
+def is_there(executor: Executor, address: str) -> bool:
+    """Return whether a Dask scheduler, if there is one, has a worker."""
+    with contextlib.suppress(Exception):
+        return address in vars(executor)["_client"].nthreads()
+    return False
+
+
+def submit(executor: Executor, address: str, task: Callable[..., object], *args: object) -> Any:  # noqa: ANN401 - a future
+    """Submit a task, to one worker of Dask as long as it is there if an address is given."""
+    if not address:
+        return executor.submit(task, *args)
+    of_dask: Any = executor.submit
+    return of_dask(task, *args, workers=[address], allow_other_workers=True)
 
 
 def forget_task(executor: Executor, name: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import pickle  # noqa: TID251 - what an executor of the caller's sends to its own workers
 import sys
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
+
+import pandas as pd
 
 from tablevault.engine.execution.retrying import headers_of, status_of
 from tablevault.errors import WorkerTraceback, message_of, user_line, user_traceback
@@ -22,6 +25,33 @@ class UnsendableError(Exception):
     """A value that cannot go to another process, or that cannot be read there."""
 
 
+class VaultFile(NamedTuple):
+    """A file of the vault in one state."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    is_executable: bool
+
+
+class LinkedText(NamedTuple):
+    """A text that names files of the vault, or its artifact folder."""
+
+    text: str
+    files: tuple[VaultFile, ...]
+
+
+class Link(Protocol):
+    """Finds texts that name files of a vault."""
+
+    root: str
+    """Such texts contain it."""
+
+    def __call__(self, text: str) -> LinkedText | None:
+        """Return a text with the files that it names; None if it names none."""
+        ...
+
+
 class Parcel:
     """A value that is pickled only if it is sent to another process.
 
@@ -32,23 +62,40 @@ class Parcel:
     ----------
     value : object
         The value.
+    link : Link, optional
+        Finds the texts in it that name files of a vault; by default none.
 
     Attributes
     ----------
     is_sent : bool
         Whether it was pickled.
+    links : sequence of LinkedText
+        The linked texts of a value that was sent.
     """
 
-    __slots__ = ("_data", "_problem", "_value", "is_sent")
+    __slots__ = ("_data", "_link", "_problem", "_value", "is_sent", "links")
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, link: Link | None = None) -> None:
         self.is_sent = False
+        self.links: Sequence[LinkedText] = ()
         self._value = value
+        self._link = link
         self._data: bytes | None = None
         self._problem = ""
 
-    def open(self) -> Any:  # noqa: ANN401 - functions return anything
-        """Return the value.
+    def open(self, texts: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - functions return anything
+        """Return the value; see `copy`."""
+        self._value = self.copy(texts)
+        self._data = None
+        return self._value
+
+    def copy(self, texts: Sequence[str] | None = None) -> Any:  # noqa: ANN401 - as above
+        """Return a new copy of a value that was sent.
+
+        Parameters
+        ----------
+        texts : sequence of str, optional
+            What takes the place of each of `links`, by default their own texts.
 
         Raises
         ------
@@ -56,35 +103,81 @@ class Parcel:
             It could not be sent, or cannot be read here.
         """
         if self._data is not None:
+            found = [link.text for link in self.links] if texts is None else texts
             try:
-                self._value = pickle.loads(self._data)  # noqa: S301 - from our own worker
-                self._data = None
+                return _LinkReader(self._data, found).load()
             except Exception as error:  # noqa: BLE001 - classes of users fail as they like
                 self._problem = f"{type(error).__name__}: {message_of(error)}"
         if self._problem:
             raise UnsendableError(self._problem)
         return self._value
 
-    def __reduce__(self) -> tuple[object, tuple[bytes | None, str]]:
+    def __reduce__(self) -> tuple[object, tuple[bytes | None, str, Sequence[LinkedText]]]:
         """Pickle the value, or why that is impossible."""
         if self._data is not None or self._problem:
-            return _received, (self._data, self._problem)
+            return _received, (self._data, self._problem, self.links)
         try:
-            return _received, (packed(self._value), "")
+            return _received, _written(self._value, self._link)
         except Exception as error:  # noqa: BLE001 - classes of users fail as they like
-            return _received, (None, f"{type(error).__name__}: {message_of(error)}")
+            return _received, (None, f"{type(error).__name__}: {message_of(error)}", ())
 
     def __dask_tokenize__(self) -> str:
         """Return a name of its own: Dask takes tasks of one name for one task."""
         return uuid.uuid4().hex
 
 
-def _received(data: bytes | None, problem: str) -> Parcel:
+def _received(data: bytes | None, problem: str, links: Sequence[LinkedText] = ()) -> Parcel:
     """Return the parcel that was sent."""
     parcel = Parcel(None)
-    parcel.is_sent = True
+    parcel.is_sent, parcel.links = True, links
     parcel._data, parcel._problem = data, problem  # noqa: SLF001 - its own module
     return parcel
+
+
+class _LinkWriter(pickle.Pickler):
+    """Pickles a value with numbers in place of linked texts."""
+
+    def __init__(self, sink: io.BytesIO, link: Link) -> None:
+        super().__init__(sink, protocol=_PROTOCOL)
+        self.links: dict[LinkedText, int] = {}
+        self._link = link
+
+    def persistent_id(self, value: object) -> int | None:
+        """Return the number of a linked text; None for other values, which are pickled."""
+        if type(value) is not str or (found := self._link(value)) is None:
+            return None
+        return self.links.setdefault(found, len(self.links))
+
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - what pickle takes
+        """Take texts out of Arrow, where `persistent_id` does not see them."""
+        if not isinstance(value, pd.arrays.ArrowStringArray):
+            return NotImplemented
+        texts = pd.Series(value)
+        if not texts.str.contains(self._link.root, regex=False).any():
+            return NotImplemented
+        return pd.array, (texts.tolist(), texts.dtype)
+
+
+class _LinkReader(pickle.Unpickler):  # noqa: S301 - from our own worker
+    """Reads a value with texts in place of numbers."""
+
+    def __init__(self, data: bytes, texts: Sequence[str]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._texts = texts
+
+    def persistent_load(self, number: int) -> str:
+        """Return the text with a number."""
+        return self._texts[number]
+
+
+def _written(value: object, link: Link | None) -> tuple[bytes, str, Sequence[LinkedText]]:
+    """Return what `_received` takes."""
+    if link is None:
+        return packed(value), "", ()
+    sink = io.BytesIO()
+    writer = _LinkWriter(sink, link)
+    writer.dump(value)
+    return sink.getvalue(), "", tuple(writer.links)
 
 
 def parcel(value: object) -> object:

@@ -7,20 +7,37 @@ import json
 import logging
 import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, wait
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.usage import Usage, UsageReport
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.executor import AbandonedError
-from tablevault.engine.execution.executors import forget_task, has_workers, is_dask, slots_of
-from tablevault.engine.execution.parcels import Parcel, UnsendableError, opened, packed
+from tablevault.engine.execution.executors import (
+    forget_task,
+    has_workers,
+    is_dask,
+    is_there,
+    run_at,
+    slots_of,
+    submit,
+)
+from tablevault.engine.execution.file_transfer import Links, VaultHome, fetch, files_below, send
+from tablevault.engine.execution.parcels import (
+    Parcel,
+    UnsendableError,
+    VaultFile,
+    opened,
+    packed,
+)
 from tablevault.engine.execution.worker import (
     OWNERS,
     Answer,
@@ -33,13 +50,14 @@ from tablevault.engine.execution.worker import (
     run_task,
 )
 from tablevault.errors import TVBuilderError, TVExecutorError, message_of
+from tablevault.names import CODE_DIR
 from tablevault.render import counted
 
 _LOOK_S: Final = 0.1
 _LOOKS: Final = 50
 """After so many looks at a task, the workers of a Dask scheduler are counted."""
-_EMPTY: Final = 6
-"""So often there may be none: they may be starting again."""
+_RESTART_S: Final = 30.0
+"""So long there may be none: they may be starting again."""
 _WORK_S: Final = 0.05
 """A task has as many rows as take so long."""
 _MOST_ROWS: Final = 1000
@@ -146,6 +164,8 @@ class RemoteCalls:
         Where it was found; None for a function of this package.
     most_items : callable
         Returns how many items are taken at most of what a generator function returns.
+    home : VaultHome, optional
+        The vault, whose files are sent to workers of Dask that do not see them.
 
     Attributes
     ----------
@@ -161,23 +181,27 @@ class RemoteCalls:
         *,
         modules: ModuleSet | None,
         most_items: Callable[[], int],
+        home: VaultHome | None = None,
     ) -> None:
         self.slots = slots_of(executor)
         self.constants = ""
         self._executor = executor
         self._builder = builder
         self._most_items = most_items
+        self._home = home = home if is_dask(executor) else None
+        self._link = None if home is None else Links(home)
+        self._sending = threading.Lock()
         self._supplies: dict[str, bytes] = {}
         self._owner = uuid.uuid4().hex
         self._function = FunctionRef(
             module=builder.module,
             name=builder.function,
             key="" if modules is None else modules.key,
-            sources="" if modules is None else self._supply(_sources(modules)),
+            sources="" if modules is None else self._supply(_sources(modules, home)),
         )
         self._is_cancelled = threading.Event()
-        self._has_answered = False
-        self._empty = 0
+        self._had_workers = not is_dask(executor) or has_workers(executor)
+        self._empty_since = math.inf
         self._futures: set[Future[object]] = set()
         self._lock = threading.Lock()
         OWNERS[self._owner] = Owner(function, copy_context())
@@ -189,7 +213,7 @@ class RemoteCalls:
 
     def keep(self, constants: Mapping[str, Any]) -> None:
         """Send arguments once to each worker; each call gets a copy of them besides its own."""
-        self.constants = self._supply(packed(dict(constants)))
+        self.constants = self._supply(packed(Parcel(dict(constants), self._link)))
 
     # -- calls ----------------------------------------------------------------------------------
 
@@ -274,8 +298,9 @@ class RemoteCalls:
             owner=self._owner,
             builder=self._builder.name,
             function=self._function,
-            calls=[each.keywords for each in calls],
+            calls=Parcel([each.keywords for each in calls], self._link),
             constants=self.constants,
+            home=self._home,
             timeout_s=timeout_s,
             is_async=is_async,
             items=self._most_items() if self._builder.return_type == "generator" else None,
@@ -284,29 +309,64 @@ class RemoteCalls:
 
     def _outcomes(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> list[RemoteOutcome]:
         """Have a task made, with all that the worker lacks."""
+        address, sent = "", set[tuple[str, VaultFile]]()
         while True:
-            answer = self._answer(task, is_stopped)
-            if not (answer.missing or answer.is_lost):
-                break
+            answer = self._answer(task, is_stopped, address)
             if answer.is_lost:
                 raise self._died(task)
-            lacking = {digest: self._supplies[digest] for digest in answer.missing}
-            task = replace(task, supplies={**task.supplies, **lacking})
+            if answer.missing:
+                lacking = {digest: self._supplies[digest] for digest in answer.missing}
+                task = replace(task, supplies={**task.supplies, **lacking})
+            elif answer.lacking:
+                address = answer.address
+                lacks = {(address, file) for file in answer.lacking}
+                if lacks & sent:
+                    raise self._lost(task, f"has too little room for files in {answer.worker}")
+                sent |= lacks
+                self._send_files(task, answer)
+            else:
+                break
         if answer.problem:
             raise self._unusable(f"worker {answer.worker} cannot call it: {answer.problem}")
         if task.once:
             forget_task(self._executor, task.once)
+        if answer.written:
+            assert self._home is not None, "else nothing is written elsewhere"
+            run = partial(self._run_at, task, answer)
+            fetch(answer.folder, answer.written, Path(self._home.artifacts), run)
         outcomes = dict(answer.outcomes)
         return [
             RemoteOutcome(outcomes[each], answer.worker, self._builder) for each in sorted(outcomes)
         ]
 
-    def _answer(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> Answer:
+    def _send_files(self, task: WorkerTask, answer: Answer) -> None:
+        """Send what a worker lacks."""
+        assert self._home is not None, "else nothing is lacking"
+        with self._sending:  # other tasks may lack the same files
+            send(self._home, answer.lacking, partial(self._run_at, task, answer))
+
+    def _run_at(
+        self, task: WorkerTask, answer: Answer, function: Callable[..., Any], *args: object
+    ) -> Any:  # noqa: ANN401 - functions return anything
+        """Run a function in the worker that gave an answer."""
+        try:
+            return run_at(self._executor, answer.address, function, *args)
+        except Exception as error:
+            if not is_there(self._executor, answer.address):
+                raise self._died(task) from error
+            why = f"could not exchange files with worker {answer.worker}: {_described(error)}"
+            raise self._lost(task, why) from error
+
+    def _answer(
+        self, task: WorkerTask, is_stopped: Callable[[], bool], address: str = ""
+    ) -> Answer:
         """Send a task, and wait for what a worker says."""
         if self._is_cancelled.is_set():
             raise AbandonedError
         try:
-            future: Future[object] = self._executor.submit(run_task, release(), Parcel(task))
+            future: Future[object] = submit(
+                self._executor, address, run_task, release(), Parcel(task)
+            )
         except Exception as error:
             raise self._unusable(f"it takes no calls: {_described(error)}") from error
         with self._lock:
@@ -325,7 +385,7 @@ class RemoteCalls:
             future.cancel()  # an interrupt; does nothing to what has ended
             with self._lock:
                 self._futures.discard(future)
-        self._has_answered = True
+        self._had_workers = True
         if isinstance(answer, Answer):
             return answer
         raise self._other_release(answer)
@@ -353,11 +413,12 @@ class RemoteCalls:
 
     def _has_no_workers(self) -> bool:
         """Return whether a Dask scheduler that had workers has had none for some time."""
-        if not is_dask(self._executor) or not self._has_answered or has_workers(self._executor):
-            self._empty = 0
+        if not is_dask(self._executor) or not self._had_workers or has_workers(self._executor):
+            self._empty_since = math.inf
             return False
-        self._empty += 1
-        return self._empty > _EMPTY
+        now = time.monotonic()
+        self._empty_since = min(self._empty_since, now)
+        return now - self._empty_since >= _RESTART_S
 
     def _supply(self, data: bytes) -> str:
         """Keep what workers may ask for, and return its digest."""
@@ -382,7 +443,7 @@ class RemoteCalls:
         builder = self._builder
         return TVExecutorError(
             f'Builder "{builder.name}": the executor {type(self._executor).__name__} lost '
-            f"{counted(len(task.calls), 'call')} in flight; it {why}.".replace("..", "."),
+            f"{counted(len(task.calls.open()), 'call')} in flight; it {why}.".replace("..", "."),
             "Finished calls are kept. Execute again with an executor that works: what was lost is "
             "called again.",
             builder=builder.name,
@@ -390,11 +451,12 @@ class RemoteCalls:
 
     def _died(self, task: WorkerTask) -> LostCallsError:
         """Return what tells that a worker died, and warn."""
+        calls = len(task.calls.open())
         _log.warning(
             'Builder "%s": a worker died; %s in flight %s lost.',
             self._builder.name,
-            counted(len(task.calls), "call"),
-            "is" if len(task.calls) == 1 else "are",
+            counted(calls, "call"),
+            "is" if calls == 1 else "are",
         )
         return LostCallsError()
 
@@ -414,10 +476,19 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(message_of(error).split())}".removesuffix(".")
 
 
-def _sources(modules: ModuleSet) -> bytes:
-    """Return the texts of modules as workers read them."""
-    texts = {"sources": dict(modules.sources), "paths": dict(modules.paths)}
-    return json.dumps(texts, sort_keys=True).encode("utf-8", "surrogatepass")
+def _sources(modules: ModuleSet, home: VaultHome | None) -> bytes:
+    """Return the texts of modules and the files beside them, as workers read them."""
+    folder = None if home is None else Path(home.root, CODE_DIR)
+    sent = {
+        "sources": dict(modules.sources),
+        "paths": dict(modules.paths),
+        "beside": {
+            name: file
+            for name, file in (files_below(folder) if folder else {}).items()
+            if name.removesuffix(".py") not in modules.sources
+        },
+    }
+    return json.dumps(sent, sort_keys=True).encode("utf-8", "surrogatepass")
 
 
 class Batches:

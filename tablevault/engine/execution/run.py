@@ -196,6 +196,7 @@ def ready(
                     function,
                     modules=options.modules(function),
                     most_items=_most_items(builder, tables.draft),
+                    home=options.home,
                 )
                 executors[builder.name] = stack.enter_context(contextlib.closing(remote))
         yield Ready(

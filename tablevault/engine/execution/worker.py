@@ -27,11 +27,13 @@ from tablevault.engine.calls.cached import refusing
 from tablevault.engine.calls.usage import Meter, Usage, UsageReport, accepting_usage
 from tablevault.engine.code import SETS, ModuleSet, function_in, shipped_function
 from tablevault.engine.execution.executor import AbandonedError, Stop, call_rows
+from tablevault.engine.execution.file_transfer import NewFile, VaultHome, WorkerFiles
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.parcels import (
     Parcel,
     Raised,
     UnsendableError,
+    VaultFile,
     parcel,
     raised,
     unpacked,
@@ -74,10 +76,12 @@ class WorkerTask:
         Its name.
     function : FunctionRef
         What is called.
-    calls : sequence of mapping of str to object
-        The arguments of each call that differ between calls.
+    calls : Parcel
+        For each call the arguments that differ between calls, by name.
     constants : str
-        Digest of the others.
+        Digest of the others, in a parcel.
+    home : VaultHome, optional
+        The vault whose files arguments may name; None where workers have to see them.
     timeout_s : float, optional
         Seconds that a call may take.
     is_async : bool
@@ -96,10 +100,11 @@ class WorkerTask:
     owner: str
     builder: str
     function: FunctionRef
-    calls: Sequence[Mapping[str, Any]]
+    calls: Parcel
     constants: str
     timeout_s: float | None
     is_async: bool
+    home: VaultHome | None = None
     at_once: int = 1
     items: int | None = None
     once: str = ""
@@ -148,6 +153,12 @@ class Answer(NamedTuple):
         With the position of the call, in any order; some are missing if one was interrupted.
     missing : sequence of str
         Digests of what the worker lacks; then it has called nothing.
+    lacking : sequence of VaultFile
+        Files that it lacks; as above.
+    address : str
+        Its address among the workers of a Dask scheduler, where files are exchanged.
+    folder, written
+        Its folder with the artifacts that functions wrote, and what they wrote.
     is_lost : bool
         Whether another worker has begun the task, and died; then nothing is called again.
     problem : str
@@ -157,6 +168,10 @@ class Answer(NamedTuple):
     worker: str
     outcomes: Sequence[tuple[int, WorkerOutcome]] = ()
     missing: Sequence[str] = ()
+    lacking: Sequence[VaultFile] = ()
+    address: str = ""
+    folder: str = ""
+    written: Sequence[NewFile] = ()
     is_lost: bool = False
     problem: str = ""
 
@@ -255,14 +270,57 @@ def _answer(task: WorkerTask, worker: str) -> Answer:
     missing = [digest for digest in needed if digest and found[digest] is None]
     if missing:
         return Answer(worker, missing=missing)
-    constants = found[task.constants] or b""
+    data = found[task.constants]
+    constants: Parcel = unpacked(data) if data else Parcel({})
     if owner is not None:
-        return Answer(worker, owner.context.copy().run(_run, task, owner.function, constants))
-    with accepting_usage(), refusing(task.builder):
-        function = _function(task.function, found[task.function.sources] or b"")
+        run = owner.context.copy().run
+        return Answer(worker, run(_run, task, owner.function, constants, WorkerFiles(None)))
+    code = _new_code(task.function, found[task.function.sources] or b"")
+    with (
+        accepting_usage(),
+        refusing(task.builder),
+        contextlib.closing(WorkerFiles(task.home)) as files,
+    ):
+        address = "" if files.is_seen else _address()
+        if address and (lacking := files.lacking(_wanted(task.calls, constants, code))):
+            return Answer(worker, lacking=lacking, address=address)
+        function = _function(task.function, code, files)
         if task.once and not _begins(task.once):
             return Answer(worker, is_lost=True)
-        return Answer(worker, _run(task, function, constants))
+        made = _run(task, function, constants, files)
+        written = files.written()
+        return Answer(worker, made, address=address, folder=files.folder, written=written)
+
+
+class _CodeFiles(NamedTuple):
+    """The modules of a function that is not loaded yet: texts, paths, and the files beside them."""
+
+    sources: Mapping[str, str]
+    paths: Mapping[str, str]
+    beside: Mapping[str, VaultFile]
+
+
+def _new_code(ref: FunctionRef, sources: bytes) -> _CodeFiles:
+    """Return the modules of a function, nothing once it is loaded."""
+    if not sources or ref in _functions:
+        return _CodeFiles({}, {}, {})
+    sent = json.loads(sources)
+    beside = {name: VaultFile(*facts) for name, facts in sent["beside"].items()}
+    return _CodeFiles(sent["sources"], sent["paths"], beside)
+
+
+def _wanted(calls: Parcel, constants: Parcel, code: _CodeFiles) -> list[VaultFile]:
+    """Return the files that a task needs, each once."""
+    named = (file for linked in (*calls.links, *constants.links) for file in linked.files)
+    return list(dict.fromkeys((*named, *code.beside.values())))
+
+
+def _address() -> str:
+    """Return the address of this worker of Dask."""
+    from distributed import get_worker
+
+    worker: Any = get_worker
+    return str(worker().address)
 
 
 def _begins(name: str) -> bool:
@@ -277,14 +335,18 @@ def _begins(name: str) -> bool:
     return True
 
 
-def _function(ref: FunctionRef, sources: bytes) -> Callable[..., Any]:
+def _function(ref: FunctionRef, code: _CodeFiles, files: WorkerFiles) -> Callable[..., Any]:
     """Return the function of a task, from modules that are executed once in a worker."""
     if not ref.sources:
         return shipped_function(ref.module, ref.name)
     with _loading:
         found = _functions.get(ref)
         if found is None:
-            modules = ModuleSet(**json.loads(sources))
+            paths = code.paths
+            if code.beside and not files.is_seen:
+                folder = files.code(ref.sources, code.sources, code.beside)
+                paths = {name: str(folder / f"{name}.py") for name in code.sources}
+            modules = ModuleSet(code.sources, paths)
             SETS.adopt(modules, ref.key)
             found = _functions[ref] = function_in(modules, ref.module, ref.name)
             while len(_functions) > _KEPT_FUNCTIONS:
@@ -293,10 +355,12 @@ def _function(ref: FunctionRef, sources: bytes) -> Callable[..., Any]:
 
 
 def _run(
-    task: WorkerTask, function: Callable[..., Any], constants: bytes
+    task: WorkerTask, function: Callable[..., Any], constants: Parcel, files: WorkerFiles
 ) -> list[tuple[int, WorkerOutcome]]:
     """Make the calls, and return what came of them; after an interrupt none begins."""
     made: list[tuple[int, WorkerOutcome]] = []
+    texts = files.texts(constants)
+    calls = task.calls.open(files.texts(task.calls))
     with closing(Invoker()) as invoker:
         stop = Stop(lambda: None, invoker.cancel)
 
@@ -305,11 +369,11 @@ def _run(
             if stop.is_set:
                 raise AbandonedError
             position, arguments = piece
-            given = unpacked(constants) if constants else {}
+            given = constants.copy(texts)
             return position, _outcome(task, partial(function, **given, **arguments), invoker, stop)
 
         with contextlib.suppress(AbandonedError):
-            pieces = list(enumerate(task.calls))
+            pieces = list(enumerate(calls))
             call_rows(call, pieces, made.append, n_threads=task.at_once, stop=stop)
     return made
 

@@ -8,7 +8,13 @@ from tablevault.engine.execution.worker import Answer, FunctionRef, WorkerTask, 
 
 def task(**fields):
     ref = FunctionRef(module="random_string", name="random_row_string", key="", sources="")
-    given = {"calls": [{}], "constants": "", "timeout_s": None, "is_async": False, "function": ref}
+    given = {
+        "calls": Parcel([{}]),
+        "constants": "",
+        "timeout_s": None,
+        "is_async": False,
+        "function": ref,
+    }
     return WorkerTask(owner="nobody", builder="b", **(given | fields))
 
 
@@ -19,10 +25,12 @@ def test_another_release_is_told_in_plain_values():
 
 
 def test_what_is_missing_is_asked_for_once():
-    wanted = task(constants="digest-of-constants", calls=[])
+    wanted = task(constants="digest-of-constants", calls=Parcel([]))
     assert run_task(release(), Parcel(wanted)).missing == ["digest-of-constants"]
     supplied = task(
-        constants="digest-of-constants", calls=[], supplies={"digest-of-constants": packed({})}
+        constants="digest-of-constants",
+        calls=Parcel([]),
+        supplies={"digest-of-constants": packed(Parcel({}))},
     )
     assert run_task(release(), Parcel(supplied)).missing == ()
     assert run_task(release(), Parcel(wanted)).missing == ()
