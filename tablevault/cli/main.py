@@ -79,6 +79,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     )
     try:
         _refuse_output(given.output)
+        _refuse_bytes(command, given)
         value = command(context, given)
         _show(value, given)
     except UsageError as error:
@@ -108,6 +109,18 @@ def _refuse_output(path: str | None) -> None:
     """Raise UsageError if the file of ``--output`` cannot be written: before any work."""
     if path is not None and path != "-":
         output_file(path)
+
+
+def _refuse_bytes(command: Command, given: argparse.Namespace) -> None:
+    """Raise UsageError for a value that is not UTF-8 where it is not the path of a file."""
+    for argument in (*command.arguments, *GLOBALS):
+        value = getattr(given, argument.destination)
+        if argument.completes != "path" and isinstance(value, str):
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                name = argument.long_name if argument.is_option else argument.placeholder
+                raise UsageError(f"the value of {name} is not UTF-8") from None
 
 
 def _show(value: object, given: argparse.Namespace) -> None:

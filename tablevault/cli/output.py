@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -60,6 +61,12 @@ class FileOutput:
     value: object
 
 
+_IN_ASCII = str.maketrans(
+    {"├": "+", "│": "|", "└": "`", "─": "-", "→": "->", "—": "-", "…": "...", "±": "+-"}
+)
+"""How signs of trees and sentences look where the encoding of a terminal lacks one of them."""
+
+
 def show(value: object, stream: TextIO, *, as_json: bool) -> None:
     """Print `value` as its kind, the stream and the wish for JSON ask for."""
     if value is None:
@@ -102,6 +109,11 @@ def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
         _print(listing.if_empty, stream)
     if listing.footer:
         _print(listing.footer, stream)
+
+
+def utc_time(at: float) -> str:
+    """Format a time (Unix s) in UTC, as all commands and the report do."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
 def _show_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:
@@ -169,5 +181,9 @@ def _print(text: str, stream: TextIO) -> None:
 def _write(text: str, stream: TextIO) -> None:
     """Write `text` and end the line, in whatever encoding the terminal has."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        shown = text.encode(encoding).decode(encoding)
+    except UnicodeEncodeError:
+        plainer = text.translate(_IN_ASCII)
+        shown = plainer.encode(encoding, "backslashreplace").decode(encoding)
     stream.write(shown if shown.endswith("\n") else shown + "\n")

@@ -21,7 +21,7 @@ from tablevault.names import (
     version_of,
 )
 from tablevault.transactions.parts import VaultParts
-from tablevault.wording import BLANK, Call, Parameter, Wording
+from tablevault.wording import BLANK, Call, Either, Parameter, Wording
 
 _SHOWN = 3
 
@@ -215,7 +215,9 @@ class Table:
                 Call("create_instance", table_name=self.name, **of),
                 ", then ",
                 Call("execute_instance", table_name=self.name, **of),
-                " or ",
+                "; or ",
+                Call("create_instance", table_name=self.name, external_edit=True, **of),
+                ", then ",
                 Call("write_instance", table_df=BLANK, table_name=self.name, **of),
                 ".",
             ),
@@ -298,7 +300,16 @@ class Table:
             return self.temp(version_of(instance_id))
         if instance_id:
             return self.instance(instance_id)
-        return self.temp(version) if is_temp else self.latest(version)
+        if not is_temp:
+            return self.latest(version)
+        try:
+            return self.temp(version)
+        except TVArgumentError as error:
+            if self.latest_or_none(version) is None:
+                raise
+            read = Either("pass is_temp=False", "pass --materialised")
+            hint = Wording("To read the latest instance, ", read, ". ", error.hint)
+            raise TVArgumentError(error.message, hint, **error.facts) from None
 
     def _known_instances(self) -> str:
         """Name the latest instances, for an error text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table
 from tablevault.names import BlobId, index_builder
+from tablevault.queries.dataframe import plain
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
@@ -373,7 +375,12 @@ def format_cell(value: object, has_none: object) -> str | None:
     """Format a cell for a person: text as it is, None for a null."""
     if has_none is True:
         return None
-    return str(value) if isinstance(value, _READABLE) else repr_cell(value)
+    if isinstance(value, _READABLE):
+        return str(value)
+    shown = None if isinstance(value, float) else plain(value)
+    if isinstance(shown, list | dict):
+        return json.dumps(shown, ensure_ascii=False)
+    return shown if isinstance(shown, str) else repr_cell(value)
 
 
 def repr_cell(value: object) -> str:

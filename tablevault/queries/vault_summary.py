@@ -278,8 +278,8 @@ class VaultSummary:
 
     @property
     def instance_count(self) -> int:
-        """How many instances the tables ever had."""
-        return sum(len(table.instances) + table.more for table in self.tables)
+        """How many instances of the tables are not deleted."""
+        return sum(table.kept for table in self.tables)
 
 
 def vault_summary(vault: Vault, table: str = "") -> VaultSummary:

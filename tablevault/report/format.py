@@ -54,7 +54,8 @@ def difference(value: int) -> str:
 
 def person(author: str) -> str:
     """Return the name of an author without the address."""
-    return render.cut(author.partition(" <")[0] or author, _LONGEST_PERSON)
+    name = author.partition(" <")[0].strip() or author.strip() or "unknown"
+    return render.cut(name, _LONGEST_PERSON)
 
 
 def short(instance_id: str) -> str:

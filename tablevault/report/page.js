@@ -135,6 +135,7 @@
           earlier.open ||= isHit && !isNamed;
         }
         table.hidden = !isShown;
+        for (const row of document.querySelectorAll(`#tables a[href="#${table.id}"]`)) row.closest("tr").hidden = !isShown;
         count += isShown;
       }
       found.textContent = words.length ? `${count} of ${tables.length} tables` : "";

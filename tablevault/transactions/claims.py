@@ -137,7 +137,7 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     text = Wording(
         f'{what} is held by {state}process "{record.process_id}" (',
         OperationName(operation),
-        f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S}){waited}.",
+        f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S %Z}){waited}.",
     )
     resumed = again(record)
     stop = Call("stop_process", to_stop_process_id=record.process_id)

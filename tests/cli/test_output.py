@@ -93,6 +93,13 @@ def test_a_tree_cuts_no_name_however_narrow_a_terminal_is(stream, monkeypatch):
     assert shown.getvalue() == f"table\n└── {'x' * 200}\n"
 
 
+def test_a_drawing_is_one_where_a_terminal_has_but_ascii():
+    made = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    show("├── a → b\n└── ü", made, as_json=False)
+    made.flush()
+    assert made.buffer.getvalue() == b"+-- a -> b\n`-- \\xfc\n"
+
+
 def test_a_list_in_a_pipe_is_a_record_a_line():
     pipe = io.StringIO(newline="")
     show(LISTING, pipe, as_json=False)

@@ -108,6 +108,8 @@ def test_the_filter_keeps_what_fits(opened):
     box.send_keys("zzzzzz")
     assert shown() == [f"table-{LONG}"]
     assert opened.find_element(By.ID, "found").text == "1 of 3 tables"
+    listed = [each.text for each in every(opened, "#tables tbody a") if each.is_displayed()]
+    assert listed == [LONG]
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys("numbers_index SECOND")
     assert shown() == ["table-numbers"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 from tablevault.cli.command import (
@@ -19,7 +18,7 @@ from tablevault.cli.command import (
 )
 from tablevault.cli.context import CommandContext
 from tablevault.cli.errors import in_shell
-from tablevault.cli.output import Drawing, Listing
+from tablevault.cli.output import Drawing, Listing, utc_time
 from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def _log(context: CommandContext, given: argparse.Namespace) -> object:
         columns=("time", "commit", "author", "what", "process"),
         rows=[
             (
-                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.ended)),
+                utc_time(entry.ended),
                 entry.commit[:10],
                 entry.author,
                 tell(_subject(entry)),
@@ -176,6 +175,7 @@ COMMANDS = (
     Command(
         name="log",
         summary="list operations, newest first",
+        details="Times are UTC.",
         run=_log,
         arguments=(
             positional("table_name", "operations on this table only", "table", default=""),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +22,7 @@ from tablevault.cli.command import (
 )
 from tablevault.cli.context import CommandContext
 from tablevault.cli.errors import in_shell
-from tablevault.cli.output import Listing
+from tablevault.cli.output import Listing, utc_time
 from tablevault.wording import BLANK, Call
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def _active(context: CommandContext, given: argparse.Namespace) -> object:
             str(process["operation"]).replace("_", "-"),
             str(process["author"]),
             "running" if process["is_running"] else "paused",
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(process["start_time"])))),
+            utc_time(float(str(process["start_time"]))),
             _rows_done(process),
         )
         for process_id, process in found.items()
@@ -257,7 +256,7 @@ COMMANDS = (
         summary="show which tables are stale, and why; nothing is called or changed",
         details="A table is stale when what it read holds something else now, when code or "
         "builders have changed, or when rows of it failed. What an index builder reads outside "
-        "of the vault cannot be seen.",
+        "of the vault cannot be seen. Times are UTC.",
         run=_status,
     ),
     Command(
@@ -311,7 +310,12 @@ COMMANDS = (
         run="queries.processes:is_complete",
         arguments=(positional("process_id", "the process", "process"),),
     ),
-    Command(name="get-active-processes", summary="list running and paused processes", run=_active),
+    Command(
+        name="get-active-processes",
+        summary="list running and paused processes",
+        details="Times are UTC.",
+        run=_active,
+    ),
     Command(
         name="restart",
         summary="run every crashed or paused process to its end",

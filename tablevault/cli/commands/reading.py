@@ -151,7 +151,8 @@ def _report(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.report import page
 
     if given.output == "-":
-        return Document(page.content(context.read(), given.table_name))
+        text = page.content(context.read(), given.table_name)
+        return text if given.json else Document(text)
     target = output_file(given.output or _FILE)
     page.write(context.read(), target, given.table_name, force=given.force)
     return FileOutput(str(target))

@@ -110,6 +110,7 @@ def _lfs_agent(context: CommandContext, given: argparse.Namespace) -> object:
 
     del context, given
     agent.main()
+    return None
 
 
 def _push(context: CommandContext, given: argparse.Namespace) -> object:

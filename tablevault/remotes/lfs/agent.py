@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError, TVRemoteError, TVTransferError
 from tablevault.lfs.pointer import Pointer
@@ -164,7 +164,7 @@ def _message(error: TableVaultError | OSError) -> str:
     return str(error)
 
 
-def main() -> Never:
+def main() -> None:
     """Serve git-lfs on stdin and stdout, in the current folder."""
 
     def write(answer: Mapping[str, object]) -> None:
@@ -172,4 +172,3 @@ def main() -> Never:
         sys.stdout.flush()
 
     serve(Path.cwd(), sys.stdin, write)  # git-lfs starts it at the top of the repository
-    sys.exit(0)

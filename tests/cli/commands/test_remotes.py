@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 from tests.looking import git
@@ -55,3 +56,8 @@ def test_add_may_stand_before_the_name_of_a_remote(made, run, tmp_path):
     assert run("remote", "add", "origin", "hub.git")[0] == 0
     assert run("remote")[1] == "origin\thub.git\n"
     assert run("remote", "add", "origin")[0] == run("remote", "add")[0] == 2
+
+
+def test_an_agent_that_git_lfs_needs_no_more_is_done(vault, run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run("lfs-agent") == (0, "", "")
