@@ -8,7 +8,6 @@ import pytest
 
 from tablevault.engine.builders.builder import parse_builder, parse_recorded
 from tablevault.engine.builders.document import check_builder_text, column_template, index_template
-from tablevault.engine.builders.reads import Dependency
 from tablevault.errors import TableReferenceError, TVBuilderError
 
 FULL = {
@@ -296,29 +295,6 @@ def test_a_malformed_reference_is_named_with_builder_field_and_caret():
     assert caught.value.builder == "b"
     assert caught.value.field == "arguments.prompt[2]"
     assert str(caught.value).endswith("    x <<people.name[id:1]>>\n" + " " * 22 + "^")
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("people", Dependency(table="people")),
-        ("people.*", Dependency(table="people")),
-        ("people.name", Dependency(table="people", columns=("name",))),
-        ("people.{a,b c}", Dependency(table="people", columns=("a", "b c"))),
-        ("<<people.name>>", Dependency(table="people", columns=("name",))),
-        ("people(base).name", Dependency(table="people", selector="base", columns=("name",))),
-        ("{table: people}", Dependency(table="people")),
-        (
-            "{table: people, columns: [a, b], version: base}",
-            Dependency(table="people", selector="base", columns=("a", "b")),
-        ),
-        ("{table: people, columns: a}", Dependency(table="people", columns=("a",))),
-        ("{table: people, columns: ['*']}", Dependency(table="people")),
-    ],
-)
-def test_explicit_dependencies_have_two_forms(written, expected):
-    quoted = written if written.startswith("{t") else f'"{written}"'
-    assert parse(dependencies=f"[{quoted}]").dependencies == (expected,)
 
 
 @pytest.mark.parametrize(

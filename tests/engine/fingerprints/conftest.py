@@ -24,3 +24,16 @@ def fingerprint():
         return Fingerprints(Program(sources, files, locator)).of(module, function)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def counts(fingerprint):
+    """Return whether the fingerprint of one text differs from that of another, and its parts."""
+
+    def compare(before, after):
+        first, second = fingerprint(before), fingerprint(after)
+        parts = [{(p.module, p.name): p.digest for p in each.parts} for each in (first, second)]
+        assert first.digest != second.digest or parts[0] == parts[1]
+        return first.digest != second.digest
+
+    return compare
