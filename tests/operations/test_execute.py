@@ -446,27 +446,6 @@ def test_a_whole_column_in_the_call_of_a_row_is_warned_of_once(
     assert warned_of(caplog) == []
 
 
-@pytest.mark.parametrize(
-    "argument",
-    [
-        '"<<self.name[index]>>"',
-        '"<<self.index>> <<self.name[index]>>"',
-        '"<<self.name[name::bb]>>"',
-        '"<<self.name[index::0:2]>>"',
-        '"<<self.name[name::<<self.name[index]>>]>>"',
-        '"<<names.name>>"',
-    ],
-)
-def test_what_selects_rows_or_is_of_another_table_is_not_warned_of(
-    vault, sizes, caplog, argument
-) -> None:
-    vault.create_table("names")
-    vault.create_instance("names", external_edit=True)
-    vault.write_instance(pd.DataFrame({"name": ["x", "y"]}), "names")
-    sizes(f"{{what: {argument}}}")
-    assert warned_of(caplog) == []
-
-
 def test_whole_columns_of_other_return_types_are_not_warned_of(words, caplog) -> None:
     words.execute_instance("words")
     assert warned_of(caplog) == []

@@ -53,8 +53,18 @@ def test_a_reference_reads_cells_of_its_row_and_whole_columns(text, cells, whole
     assert (read.cells, tuple(map(str, read.wholes)), read.by_row) == (cells, wholes, by_row)
 
 
-@pytest.mark.parametrize("text", ["<<self.a>>", "<<self>>", "<<self.a[index]>>", "<<self.own>>"])
+GROWING = ["<<self.a>>", "<<self>>", "<<self.{a,own}>>"]
+STAYING = [
+    "<<self.a[index]>>",
+    "<<self.a[a::<<self.a>>]>>",
+    "<<self.index>>",
+    "<<self.own>>",
+    "<<t>>",
+]
+
+
+@pytest.mark.parametrize("text", [*GROWING, *STAYING])
 def test_a_whole_column_of_other_builders_grows_with_the_table(text):
     node = NodeParser("b").node({"x": text}, "arguments")
     found = list(growing(node, ["own"]))
-    assert found == ([("arguments.x", text)] if text in {"<<self.a>>", "<<self>>"} else [])
+    assert found == ([("arguments.x", text)] if text in GROWING else [])
