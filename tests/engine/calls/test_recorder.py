@@ -101,25 +101,6 @@ def test_each_row_has_its_own(bench, threads, within_loop):
     assert bench.told("t_index") == {"calls": 1}
 
 
-def test_a_plain_thread_is_warned_of_and_one_in_the_context_counts(bench, caplog):
-    text = """
-def f(id):
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(report_usage, cost=1).result()
-        pool.submit(contextvars.copy_context().run, report_usage, cost=0.5).result()
-
-    async def ask():
-        await asyncio.to_thread(report_usage, input_tokens=2)
-        report_usage(input_tokens=1)
-
-    asyncio.run(ask())
-    return id
-"""
-    calls = bench.run(text, n=1)
-    assert (column(calls, "cost"), column(calls, SENT)) == ([0.5], [3])
-    assert "no call of a builder is known in this thread" in caplog.text
-
-
 def test_the_innermost_call_is_charged_and_the_builder_has_the_sum(bench):
     text = """
 @cached

@@ -127,11 +127,6 @@ def test_nothing_changed_nothing_is_called(bench):
     check_clean(bench.path)
 
 
-def test_force_execute_computes_all(bench):
-    bench.run(ALL)
-    assert bench.run(ALL, force_execute=True) == EVERY_CALL
-
-
 def test_it_is_told_in_the_commit(bench):
     bench.run(ALL)
     bench.run(ALL | {"t_index": index("abcd")})
@@ -334,15 +329,6 @@ def test_the_latest_active_instance_is_the_origin_of_a_fresh_one(bench):
     assert bench.run(ALL) == Counter()
     third = bench.vault.get_table_instances("t")[-1]
     assert tuple(bench.vault.get_descriptions(third, "t")["origin"]) == (first, "t")
-
-
-def test_another_version_begins_from_the_latest_of_any(bench):
-    bench.run(ALL)
-    bench.calls.write_text("", encoding="utf-8")
-    texts = {name: yaml.safe_dump(each) for name, each in ALL.items()}
-    bench.vault.create_instance("t", version="new", builders=texts)
-    bench.vault.execute_instance("t", version="new")
-    assert bench.calls.read_text(encoding="utf-8") == ""
 
 
 def test_an_origin_of_another_table(bench):
