@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -20,7 +20,6 @@ from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import Stop
-from tablevault.engine.execution.finder import FoundRows
 from tablevault.engine.execution.remote_calls import RemoteCalls, RemoteOutcome
 from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.references import Tables
@@ -33,33 +32,6 @@ from tablevault.errors import (
 )
 from tablevault.progress import counted_within
 from tablevault.secrets import hide, is_secret
-
-
-@dataclass(slots=True, kw_only=True)
-class Trial:
-    """The part of one builder that a trial makes.
-
-    Attributes
-    ----------
-    rows : int
-        For so many rows, the first ones, functions are called.
-    unknown : frozenset of int
-        Rows whose arguments read what the trial leaves out.
-    missing : set of int
-        Rows without a result, once the builder has run.
-    """
-
-    rows: int
-    unknown: frozenset[int]
-    missing: set[int] = field(default_factory=set)
-
-    def among(self, found: FoundRows) -> Sequence[int]:
-        """Return the waiting rows that are called."""
-        end = self.rows
-        if found.in_order:
-            end = min(self.rows, *self.unknown) if self.unknown else self.rows
-        return [row for row in found.waiting if row < end]
-
 
 _written: dict[str, str] = {}
 """Texts with the value of a secret, as they are passed, and as they stand in a builder."""

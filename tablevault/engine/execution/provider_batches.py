@@ -22,7 +22,7 @@ from typing import Any, Final
 from tablevault.engine.builders.field_values import Retry
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.caller import Caller, Trial
+from tablevault.engine.execution.caller import Caller
 from tablevault.engine.execution.finder import FoundRows
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
@@ -245,9 +245,7 @@ class BatchCalls:
             raise self._wrong("needs a vault", "Execute an instance of one.")
         self._sent = SentBatches(context.options.batches)
 
-    def run(
-        self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
-    ) -> RowResults:
+    def run(self, found: FoundRows, skip: Callable[[int, bool], None]) -> RowResults:
         """Collect the rows whose results are not there.
 
         Raises
@@ -257,11 +255,11 @@ class BatchCalls:
         Exception
             A request failed, and the builder does not keep errors; the client failed.
         """
-        waiting = found.waiting if trial is None else trial.among(found)
+        waiting = found.waiting
         requests = {row: self._request(found.inputs.get(row)) for row in waiting}
         client = self._client(waiting)
         if client is None:
-            return self._read(found, {}, trial, skip)
+            return self._read(found, {}, skip)
         with contextlib.closing(client):
             collected = self._collect(set(requests.values()), client)
             lines = {
@@ -269,7 +267,7 @@ class BatchCalls:
                 for row, name in requests.items()
                 if name in collected.lines
             }
-            values = self._read(found, lines, trial, skip)
+            values = self._read(found, lines, skip)
             self._forget(collected.ended, set(requests.values()))
             self._check_errors()
             known = {name for batch, _ in collected.pending for name in batch.requests}
@@ -341,7 +339,6 @@ class BatchCalls:
         self,
         found: FoundRows,
         lines: Mapping[int, Line],
-        trial: Trial | None,
         skip: Callable[[int, bool], None],
     ) -> RowResults:
         """Enter answers as if they came from calls: all of them, whatever fails."""
@@ -370,7 +367,7 @@ class BatchCalls:
                 self._work, builder=builder, caller=caller, arguments=arguments, context=context
             )
             calls = RowCalls(work)
-            values = calls.run(replace(found, waiting=sorted(lines)), trial, skip)
+            values = calls.run(replace(found, waiting=sorted(lines)), skip)
         self.failed, self._error = calls.failed, calls.error
         self._caller.calls += caller.calls
         return values

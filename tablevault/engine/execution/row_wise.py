@@ -17,7 +17,7 @@ from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.calls.usage import parts_of
-from tablevault.engine.execution.caller import Caller, Trial, is_ours
+from tablevault.engine.execution.caller import Caller, is_ours
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import call_rows
 from tablevault.engine.execution.finder import Finder, FoundRows
@@ -96,32 +96,23 @@ class RowCalls:
         )
         self._by_row = names_by_row(builder, self._draft.names) if builder.batch_size > 1 else None
 
-    def run(
-        self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
-    ) -> RowResults:
+    def run(self, found: FoundRows, skip: Callable[[int, bool], None]) -> RowResults:
         """Call for the rows whose results are not there, and return all of them.
 
         Parameters
         ----------
         found : FoundRows
             Results that are; receives the others.
-        trial : Trial, optional
-            The rows to make; all by default.
         skip : callable
             Takes a number of rows that need no call of their own, and whether another execution
             made them.
         """
-        builder = self._builder
         self._found = found
         self._skip = skip
         if self._shows_rows:
             for row in where(found.there.there):
                 self._show(row, found.there[row])
-        self._call(found.waiting if trial is None else trial.among(found))
-        if trial is not None:
-            leaders = {row: each for each, rows in found.followers.items() for row in rows}
-            shown = {row: each for row, each in leaders.items() if found.there.there[row]}
-            self._context.options.ledger.take_from(builder.name, shown)
+        self._call(found.waiting)
         return found.there
 
     def _call(self, waiting: Sequence[int]) -> None:

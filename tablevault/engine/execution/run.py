@@ -25,7 +25,7 @@ from tablevault.engine.builders.resolve_fields import ResolvedBuilder, resolve_a
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import BuilderColumns, Ledger
 from tablevault.engine.calls.usage import accepting_usage
-from tablevault.engine.execution.caller import Trial, by_name
+from tablevault.engine.execution.caller import by_name
 from tablevault.engine.execution.context import RunContext, RunOptions
 from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.executors import CallPlace, slots_of
@@ -440,10 +440,8 @@ def run_all(run: Ready) -> RunResult:
     run.reuse.match(index)
     gaps = Gaps(run.draft)
     for builder, step, written in run.column_steps():
-        done.append(
-            step.run(run.reuse.decide(builder, written), lacking=gaps.rows_lacking(builder))
-        )
-        gaps.add(builder.changed_columns, step.null_rows)
+        done.append(step.run(run.reuse.decide(builder, written), gaps.rows_lacking(builder)))
+        gaps.add(builder.changed_columns, step.missing)
     frame = made = run.draft.finished(run.plan.columns)
     dtypes = {name: dtype for builder in run.builders for name, dtype in builder.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:
@@ -487,16 +485,14 @@ def run_first(run: Ready, rows: int) -> tuple[BuilderResult, ...]:
         As `run_all`.
     """
     run.context.options.control.begin()
-    whole = Trial(rows=sys.maxsize, unknown=frozenset())
-    done = [run.steps[0].run(run.decide_index(), whole)]
+    done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(run.builders[0])
     gaps = Gaps(run.draft)
     for builder, step, written in run.column_steps():
         unknown = gaps.unknown(builder)
         waiting = frozenset(unknown.rows.nonzero()[0].tolist())
-        trial = Trial(rows=rows, unknown=waiting)
-        done.append(step.run(run.reuse.decide(builder, written, unknown), trial))
-        gaps.add(builder.changed_columns, trial.missing)
+        done.append(step.run(run.reuse.decide(builder, written, unknown), waiting, rows))
+        gaps.add(builder.changed_columns, step.missing)
     return tuple(done)
 
 

@@ -19,7 +19,7 @@ from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.recorder import RunningCall
 from tablevault.engine.calls.records import NO_ROW
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
+from tablevault.engine.execution.caller import Caller, PassedArguments
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable
 from tablevault.engine.execution.provider_batches import BatchCalls
@@ -76,8 +76,9 @@ class Step:
     ----------
     finder : Finder
         Finds its results that are there.
-    null_rows : frozenset of int
-        Rows that stay null because their calls failed, or those of a cell that they read.
+    missing : frozenset of int
+        Rows that stay null: their calls failed or were not made, or a cell that they read is null
+        for that reason.
     """
 
     def __init__(
@@ -93,19 +94,19 @@ class Step:
         self._control = context.options.control
         self._caller = Caller(builder, function, self._code, context)
         self.finder = Finder(builder, self._code, self._caller.fields, context)
-        self._trial: Trial | None = None
+        self._first_rows: int | None = None
         self._reused = 0
         self._errors = 0
         self._expected_cost: float | None = None
-        self._lacking: frozenset[int] = frozenset()
-        self.null_rows: frozenset[int] = frozenset()
+        self._unknown: frozenset[int] = frozenset()
+        self.missing: frozenset[int] = frozenset()
         self._is_exact = True
 
     def run(
         self,
         decision: Decision,
-        trial: Trial | None = None,
-        lacking: frozenset[int] = frozenset(),
+        unknown: frozenset[int] = frozenset(),
+        first_rows: int | None = None,
     ) -> BuilderResult:
         """Make the columns.
 
@@ -113,25 +114,24 @@ class Step:
         ----------
         decision : Decision
             Which rows the earlier instance holds unchanged.
-        trial : Trial, optional
-            The rows to make; all by default.
-        lacking : frozenset of int
-            Rows that read a cell whose call failed: there is nothing to ask for them.
+        unknown : frozenset of int
+            Rows that read a missing cell: there is nothing to ask for them.
+        first_rows : int, optional
+            In a trial, the rows for which a row-wise function is called; others are not called.
         """
         builder, draft = self._builder, self._draft
-        self._trial = trial
-        self._lacking = lacking
+        self._unknown, self._first_rows = unknown, first_rows
         self.finder.begin()
         self._control.check()
         self._arguments = PassedArguments(builder, self._context.tables)
         self._progress.start(builder.name, self.finder.rows)
         try:
-            found = self.finder.find(decision, lacking if trial is None else trial.unknown)
+            found = self.finder.find(decision, unknown)
             self.finder.adopt(found.decision)
             self._add(self._finished(found))
         finally:
             self._progress.finish(builder.name)
-        if trial is not None and trial.missing:
+        if first_rows is not None and self.missing:
             self._control.check()
         else:
             columns = builder.changed_columns
@@ -158,19 +158,23 @@ class Step:
             return found.decision.reason
         rows = self._draft.rows
         reason = self.finder.reason(found, is_called=self._reused < rows or not rows)
-        left = len(self.null_rows) - self._errors
-        return f"{reason}; {counted(left, 'row')} left whose inputs failed" if left else reason
+        left = len(self.missing) - self._errors
+        if left and self._first_rows is None:
+            return f"{reason}; {counted(left, 'row')} left whose inputs failed"
+        return reason
 
     def _finished(self, found: FoundRows | FoundTable) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
-        builder, trial = self._builder, self._trial
+        builder, is_trial = self._builder, self._first_rows is not None
         if isinstance(found, FoundRows):
             made = self._row_wise(found)
-            if trial is not None:
-                return self._partial(made, trial)
+            if is_trial:
+                return results.partial_columns(made, builder)
             columns: Mapping[str, pd.Series] = made.columns()
-        elif trial is not None and found.columns is None and builder.kind == "column":
-            return self._partial(RowResults(builder.changed_columns, self._draft.rows), trial)
+        elif is_trial and found.columns is None:
+            self.missing = frozenset(range(self._draft.rows))
+            nothing = RowResults(builder.changed_columns, self._draft.rows)
+            return results.partial_columns(nothing, builder)
         else:
             columns = self._whole(found)
             if found.is_typed:
@@ -180,11 +184,6 @@ class Step:
             results.is_exact(columns[name], series) for name, series in finished.items()
         )
         return finished
-
-    def _partial(self, made: RowResults, trial: Trial) -> dict[str, pd.Series]:
-        """Return what a trial has made; the other cells are null, and noted as missing."""
-        trial.missing = set(where(~made.there))
-        return results.partial_columns(made, self._builder)
 
     def _whole(self, found: FoundTable) -> Mapping[str, pd.Series]:
         """Return all rows as they were found, or call once for them."""
@@ -219,7 +218,7 @@ class Step:
 
     def _row_wise(self, found: FoundRows) -> RowResults:
         """Call for each row whose result is not there."""
-        trial = self._trial
+        self._leave_out(found)
         self._skip(found.kept + found.from_others)
         self._skip(len(found.there) - found.kept - found.from_others, False)
         if found.waiting and not found.in_order:  # in order, all may yet be found
@@ -235,21 +234,30 @@ class Step:
         )
         calls = _row_calls(work)
         try:
-            finished = calls.run(found, trial, self._skip)
+            finished = calls.run(found, self._skip)
         finally:
             self._errors = len(calls.failed)
-        if trial is not None:
+        if self._first_rows is not None:
             finished.drop(calls.failed)
-            return finished
-        left = self._lacking.intersection(where(~finished.there))
-        assert len(finished) + len(left) == self._draft.rows, "no row is forgotten"
-        self.null_rows = left.union(calls.failed)
+            leaders = {row: each for each, rows in found.followers.items() for row in rows}
+            shown = {row: each for row, each in leaders.items() if finished.there[row]}
+            self._ledger.take_from(self._builder.name, shown)
+        self.missing = frozenset(where(~finished.there)).union(calls.failed)
+        is_whole = self._unknown.union(calls.failed).issuperset(self.missing)
+        assert is_whole or self._first_rows is not None, "no row is forgotten"
         return finished
+
+    def _leave_out(self, found: FoundRows) -> None:
+        """Let only the first rows wait in a trial; in order none after an unknown one."""
+        end = self._first_rows
+        if end is not None:
+            end = min(end, *self._unknown) if found.in_order and self._unknown else end
+            found.waiting = [row for row in found.waiting if row < end]
 
     def _expect(self, calls: int) -> None:
         """Note what the builder will have cost, by the mean of earlier calls."""
         ledger = self._ledger
-        if self._trial is not None:
+        if self._first_rows is not None:
             return
         each = ledger.expected(
             self._fingerprint, whole=self._builder.return_type != "row-wise"
