@@ -62,12 +62,22 @@ def gather(frame, one):
 """
 
 
-@pytest.fixture(params=[False, True], ids=["shared", "multiple"])
-def papers(request: pytest.FixtureRequest, vault: TableVault) -> TableVault:
-    """A table with a temporary instance to write, of both kinds."""
-    vault.create_table("papers", allow_multiple_artifacts=request.param)
+def papers_of(vault: TableVault, *, multiple: bool) -> TableVault:
+    vault.create_table("papers", allow_multiple_artifacts=multiple)
     vault.create_instance("papers", external_edit=True)
     return vault
+
+
+@pytest.fixture
+def papers(vault: TableVault) -> TableVault:
+    """A table with a temporary instance to write, whose instances share a folder."""
+    return papers_of(vault, multiple=False)
+
+
+@pytest.fixture(params=[False, True], ids=["shared", "multiple"])
+def both(request: pytest.FixtureRequest, vault: TableVault) -> TableVault:
+    """A table of either kind."""
+    return papers_of(vault, multiple=request.param)
 
 
 def folder_of(vault: TableVault) -> Path:
@@ -108,20 +118,20 @@ def texts(vault: TableVault, instance: str = "") -> list[str]:
     ],
 )
 def test_a_name_that_the_file_system_takes_is_kept(
-    papers: TableVault, vault_path: Path, name: str
+    both: TableVault, vault_path: Path, name: str
 ) -> None:
-    path = folder_of(papers) / name
+    path = folder_of(both) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("content")
-    first = write(papers, [name])
-    assert texts(papers) == ["content"]
-    assert papers.get_dataframe("papers", full_artifact_path=False)[0]["file"].tolist() == [name]
+    first = write(both, [name])
+    assert texts(both) == ["content"]
+    assert both.get_dataframe("papers", full_artifact_path=False)[0]["file"].tolist() == [name]
     check_clean(vault_path)
-    papers.create_instance("papers", external_edit=True)
-    other = folder_of(papers) / "other"
+    both.create_instance("papers", external_edit=True)
+    other = folder_of(both) / "other"
     other.write_text("x")
-    write(papers, ["other"])
-    assert texts(papers, first) == ["content"]
+    write(both, ["other"])
+    assert texts(both, first) == ["content"]
     check_clean(vault_path)
 
 
@@ -234,27 +244,27 @@ def test_a_folder_is_no_artifact(papers: TableVault, vault_path: Path) -> None:
     check_clean(vault_path)
 
 
-def test_a_file_that_was_a_folder_before(papers: TableVault, vault_path: Path) -> None:
-    (folder_of(papers) / "a").mkdir()
-    (folder_of(papers) / "a/b").write_text("inside")
-    first = write(papers, ["a/b"])
-    papers.create_instance("papers", external_edit=True)
-    (folder_of(papers) / "a").write_text("file")
+def test_a_file_that_was_a_folder_before(both: TableVault, vault_path: Path) -> None:
+    (folder_of(both) / "a").mkdir()
+    (folder_of(both) / "a/b").write_text("inside")
+    first = write(both, ["a/b"])
+    both.create_instance("papers", external_edit=True)
+    (folder_of(both) / "a").write_text("file")
     with pytest.raises(TVTableError, match="also the folder"):
-        write(papers, ["a", "a/b"])
-    write(papers, ["a"])
-    assert texts(papers) == ["file"]
-    assert texts(papers, first) == ["inside"]
+        write(both, ["a", "a/b"])
+    write(both, ["a"])
+    assert texts(both) == ["file"]
+    assert texts(both, first) == ["inside"]
     check_clean(vault_path)
 
 
-def test_equal_files_are_one_object(papers: TableVault, vault_path: Path) -> None:
+def test_equal_files_are_one_object(both: TableVault, vault_path: Path) -> None:
     for name in ("a", "b", "c"):
-        (folder_of(papers) / name).write_text("the same" * 1000)
-    (folder_of(papers) / "empty").touch()
-    (folder_of(papers) / "nothing").touch()
-    write(papers, ["a", "b", "c", "empty", "nothing"])
-    assert texts(papers) == ["the same" * 1000] * 3 + ["", ""]
+        (folder_of(both) / name).write_text("the same" * 1000)
+    (folder_of(both) / "empty").touch()
+    (folder_of(both) / "nothing").touch()
+    write(both, ["a", "b", "c", "empty", "nothing"])
+    assert texts(both) == ["the same" * 1000] * 3 + ["", ""]
     objects = [path for path in (vault_path / ".git/lfs/objects").rglob("*") if path.is_file()]
     assert len(objects) == 2  # the dataframe is the other one
     check_clean(vault_path)
@@ -275,19 +285,19 @@ def test_an_artifact_that_equals_a_dataframe_survives_it(
     check_clean(vault_path)
 
 
-def test_a_shared_empty_file_that_somebody_wrote_into_harms_no_other(papers: TableVault) -> None:
+def test_a_shared_empty_file_that_somebody_wrote_into_harms_no_other(both: TableVault) -> None:
     first = ""
     for n in range(3):
-        (folder_of(papers) / "empty").touch()
-        instance = write(papers, ["empty"])
-        papers.create_instance("papers", external_edit=True)
+        (folder_of(both) / "empty").touch()
+        instance = write(both, ["empty"])
+        both.create_instance("papers", external_edit=True)
         if n == 0:
             first = instance
-    checked_out = Path(papers.get_dataframe("papers", first)[0]["file"][0])
+    checked_out = Path(both.get_dataframe("papers", first)[0]["file"][0])
     checked_out.chmod(0o644)
     checked_out.write_text("by hand")
-    second = papers.get_table_instances("papers")[1]
-    assert texts(papers, second) == [""]
+    second = both.get_table_instances("papers")[1]
+    assert texts(both, second) == [""]
 
 
 def test_a_file_that_grows_while_it_is_stored_is_an_error(
@@ -317,26 +327,26 @@ def test_a_file_that_grows_while_it_is_stored_is_an_error(
     check_clean(vault_path)
 
 
-def test_many_files_in_folders(papers: TableVault, vault_path: Path) -> None:
+def test_many_files_in_folders(both: TableVault, vault_path: Path) -> None:
     names = [f"{n % 7}/{n}.txt" for n in range(MANY)]
     for name in names:
-        (folder_of(papers) / name).parent.mkdir(exist_ok=True)
-        (folder_of(papers) / name).write_text(name)
-    first = write(papers, names)
-    assert texts(papers) == names
+        (folder_of(both) / name).parent.mkdir(exist_ok=True)
+        (folder_of(both) / name).write_text(name)
+    first = write(both, names)
+    assert texts(both) == names
     packs = (vault_path / ".git/objects/pack").glob("*.pack")
     assert len(list(packs)) == 1
     check_clean(vault_path)
-    papers.create_instance("papers", external_edit=True)
-    (folder_of(papers) / "0").mkdir()
-    (folder_of(papers) / "0/0.txt").write_text("changed")
-    if papers.get_descriptions(table_name="papers")["multiple_artifacts"]:
-        write(papers, ["0/0.txt"])
-        assert texts(papers) == ["changed"]
+    both.create_instance("papers", external_edit=True)
+    (folder_of(both) / "0").mkdir()
+    (folder_of(both) / "0/0.txt").write_text("changed")
+    if both.get_descriptions(table_name="papers")["multiple_artifacts"]:
+        write(both, ["0/0.txt"])
+        assert texts(both) == ["changed"]
     else:
-        write(papers, names)
-        assert texts(papers) == ["changed", *names[1:]]
-    assert texts(papers, first) == names
+        write(both, names)
+        assert texts(both) == ["changed", *names[1:]]
+    assert texts(both, first) == names
     check_clean(vault_path)
     clone = vault_path.parent / "clone"
     git(vault_path.parent, "clone", "-q", str(vault_path), str(clone))

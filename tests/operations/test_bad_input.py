@@ -127,41 +127,14 @@ def code(vault_path: Path, text: str | bytes, module: str = "work") -> None:
 
 # -- builders -------------------------------------------------------------------------------------
 
-BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)
-)
-
 
 @pytest.mark.parametrize(
     ("data", "kind", "said"),
     [
         ("- a\n- b\n", TVBuilderError, r'"many" cannot be used: it holds a list'),
-        ("just text", TVBuilderError, r'"many" cannot be used: it holds one value'),
-        ("", TVBuilderError, r'"many" cannot be used: it holds nothing'),
         (b"name: caf\xe9\n", TVFileError, r'"many\.yaml" is no UTF-8 text: byte 9'),
-        (b"\xff\xfe\x00", TVFileError, r"no UTF-8"),
-        (b"a: \x00b\n", TVBuilderError, r'"many" is no valid YAML'),
         ("a: [1, 2\n", TVBuilderError, r'"many" is no valid YAML: .*, line 2'),
-        ("a: b: c\n", TVBuilderError, r"mapping values are not allowed here, line 1"),
-        ("\ta: b\n", TVBuilderError, r'"many" is no valid YAML: .*line 1'),
-        ("a: *nowhere\n", TVBuilderError, r"undefined alias"),
-        ("--- a\n--- b\n", TVBuilderError, r"but found another document"),
-        ("a: !!python/object/apply:os.system [id]\n", TVBuilderError, r"could not determine"),
-        ("a: !!python/name:os.system\n", TVBuilderError, r"could not determine a constructor"),
-        ("a: !custom 1\n", TVBuilderError, r"could not determine a constructor for the tag"),
-        ("a: !!int ''\n", TVBuilderError, r'"many" is no valid YAML'),
-        ("a: !!timestamp 2023-99-99\n", TVBuilderError, r'"many" is no valid YAML'),
-        ("a: 1\na: 2\n", TVBuilderError, r"'a' stands twice, line 2"),
-        ("a: &a {b: 1}\nc: {<<: *a}\n", TVBuilderError, r"merge key"),
-        (
-            BOMB + column("same").replace("n:", "n: *j\n  #"),
-            TVBuilderError,
-            r"too large|valid YAML",
-        ),
-        (column("same").replace("{n:", "&x {y: *x, n:"), TVBuilderError, r"too large|valid YAML"),
-        ("a: " + "[" * 600 + "]" * 600, TVBuilderError, r'"many" is no valid YAML'),
         ("a: '" + "x" * 2_000_000 + "'\n", TVBuilderError, r"longer than 1,000,000 bytes"),
-        ("a: 0x" + "f" * 20_000 + "\n", TVBuilderError, r"more than 10000 bits"),
     ],
 )
 def test_a_builder_that_cannot_be_read(
@@ -177,29 +150,13 @@ def test_a_builder_that_cannot_be_read(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("builder_type: ColumnBuilder\n", "", "field builder_type is missing"),
         ("ColumnBuilder", "IndexBuilder", "field builder_type is 'IndexBuilder'"),
-        ("ColumnBuilder", "Nonsense", "It has to be one of IndexBuilder, ColumnBuilder"),
         ("changed_columns: [m]\n", "", "field changed_columns is missing"),
-        ("[m]", "m", "field changed_columns is 'm'. It has to be a list of column names"),
         ("[m]", "[n]", 'both make the column "n"'),
-        ("[m]", "[m, m]", r"changed_columns\[1\] is 'm'"),
         ("[m]", "[{}]", r"changed_columns\[0\]"),
-        ("python_function: same\n", "", "field python_function is missing"),
-        ("python_function: same", "python_function: [same]", "field python_function is"),
-        ("row-wise", "columnwise", "field return_type is 'columnwise'"),
-        ("n_threads: 1", "n_threads: 0", "field n_threads is 0. It has to be a whole number"),
-        ("n_threads: 1", "n_threads: many", "field n_threads is 'many'"),
-        ("n_threads: 1", "n_threads: -1", "field n_threads is -1"),
-        ("is_custom: true", "is_custom: perhaps", "field is_custom is 'perhaps'"),
-        (f"{{{PER_ROW}}}", "null", "field arguments is missing"),
-        (f"{{{PER_ROW}}}", "[1]", "field arguments is"),
         (f"{{{PER_ROW}}}", "{x: 1}", r'arguments do not fit "same\(n\)"'),
         (f"{{{PER_ROW}}}", "{1: 1}", "a mapping from names of parameters"),
         (f"{{{PER_ROW}}}", "{n: 1}\ndtypes: {m: nonsense}", r"field dtypes\.m is 'nonsense'"),
-        (f"{{{PER_ROW}}}", "{n: 1}\ndtypes: [m]", "field dtypes is"),
-        (f"{{{PER_ROW}}}", "{n: 1}\ndependencies: nope", "field dependencies is 'nope'"),
-        (f"{{{PER_ROW}}}", "{n: 1}\ndependencies: [1]", r"field dependencies\[0\] is 1"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(
@@ -223,8 +180,6 @@ def test_a_field_that_is_wrong_is_named(
         ("<<words.x[index]>>", 'no column "x"'),
         ("<<words.n[x::1]>>", '"x"'),
         ("<<words.n[index]", None),
-        ("<<words.n[index:1]>>", "::"),
-        ("<<>>", "Expected the name of a table"),
         ("<<words.n[index]>> and <<words>>", "frame|DataFrame|table"),
         ("<<words.n[n::abc]>>", "abc"),
     ],
@@ -253,15 +208,12 @@ def test_a_missing_index_builder_is_named(fails: Fails, vault_path: Path) -> Non
     ("body", "kind", "said"),
     [
         ("raise LookupError('mine')", LookupError, "^mine"),
-        ("raise KeyError(n)", KeyError, "^0"),
         ("raise SystemExit(3)", SystemExit, "^3$"),
         ("raise KeyboardInterrupt", KeyboardInterrupt, ".*"),
         ("raise Odd('base')", BaseException, "^base$"),
         ("raise GeneratorExit('mine')", GeneratorExit, "^mine"),
         ("raise StopIteration('mine')", StopIteration, "^mine"),
-        ("raise AssertionError", AssertionError, r"^(\n|$)"),
         ("return sink(n)", RecursionError, "recursion"),
-        ("return undefined", NameError, "undefined"),
         ("return (1, 2)", TVBuilderError, r'"many".*returned \(1, 2\).*column "m" in row 0'),
         ("return (x for x in 'ab')", TVBuilderError, r"generator.*row 0"),
         ("return pd.DataFrame()", TVBuilderError, "DataFrame"),
@@ -298,13 +250,10 @@ def test_a_row_that_fails(
     [
         ("yield from ()", TVBuilderError, r'"many".*yields only 0 items.*30'),
         ("yield 1", TVBuilderError, "yields only 1 item"),
-        ("yield from range(31)", TVBuilderError, "yields more than 30 items"),
         ("while True: yield 1", TVBuilderError, "yields more than 30 items"),
         ("yield 1; raise StopIteration('mine')", RuntimeError, "generator raised StopIteration"),
-        ("yield 1; raise LookupError('mine')", LookupError, "^mine"),
         ("yield 1; raise SystemExit(4)", SystemExit, "^4$"),
         ("yield (1, 2)", TVBuilderError, r'column "m" in row 0'),
-        ("return 5", TVBuilderError, r"returned 5 \(int\)"),
         ("return 'text'", TVBuilderError, r"returned 'text' \(str\)"),
         ("return iter_that_fails()", ZeroDivisionError, ".*"),
     ],
@@ -350,10 +299,6 @@ def test_a_frame_that_does_not_fit(fails: Fails, vault_path: Path, body: str, sa
     ("how", "dtype", "value", "said"),
     [
         ("row-wise", "Int8", "300", "300"),
-        ("row-wise", "Int64", "1.5", "1.5"),
-        ("row-wise", "UInt8", "-1", "-1"),
-        ("row-wise", "boolean", "'maybe'", "maybe"),
-        ("row-wise", "datetime64[ns]", "'no day'", "no day"),
         ("row-wise", "artifact_string", "5", "5"),
         ("generator", "Int64", "'x'", "'x'"),
         ("dataframe", "Float64", "'x'", "'x'"),
@@ -535,7 +480,6 @@ def test_ten_thousand_columns(vault: TableVault, vault_path: Path) -> None:
         ("def make(rows):\nreturn 1\n", r"IndentationError: .*work\.py, line 2"),
         (b"x = '\xff'\n", r'"code/work\.py" is no UTF-8'),
         ("import nowhere_to_be_found\n", r"ModuleNotFoundError: .*nowhere_to_be_found.*line 1"),
-        ("from pandas import nope\n", r"ImportError: cannot import name 'nope'.*line 1"),
         ("import helper.deep\n", r"ModuleNotFoundError|not a package"),
         ("1 / 0\n", r"ZeroDivisionError: division by zero in .*work\.py, line 1"),
         ("raise SystemExit('leaving')\n", "SystemExit: leaving"),
@@ -544,8 +488,6 @@ def test_ten_thousand_columns(vault: TableVault, vault_path: Path) -> None:
         ("", 'Function "make" of code module "work" is not there'),
         ("make = 5\n", 'Function "make" of code module "work" is int, no function'),
         ("def maker(rows): ...\n", 'Did you mean "maker"'),
-        ("from __future__ import nope\n", "SyntaxError: future feature nope"),
-        ("x = 1\0\n", "SyntaxError|ValueError"),
         ("(" * 500 + ")" * 500, "SyntaxError|RecursionError|MemoryError"),
     ],
 )

@@ -120,26 +120,34 @@ def test_a_wrong_value_is_spelled_as_yaml_does(written):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "",
-        "a",
-        "[1]",
-        "a: [",
-        "\x00",
-        "\ud800",
-        "a: !!python/object/apply:os.system [ls]",
-        "a: !!int ''",
-        "a: !!timestamp x",
-        "a: 1\na: 2",
-        "a: &x {b: 1}\nc: {<<: *x}",
-        "{" * 2000,
-        "a: " + "9" * 5000,
+        ("", "it holds nothing"),
+        ("a", "it holds one value"),
+        ("- a\n- b\n", "it holds a list"),
+        ("a: [", r"is no valid YAML: .*, line 1"),
+        ("a: b: c\n", "mapping values are not allowed here, line 1"),
+        ("\ta: b\n", r"is no valid YAML: .*line 1"),
+        ("a: *nowhere\n", "undefined alias"),
+        ("--- a\n--- b\n", "but found another document"),
+        ("a: \x00b\n", "is no valid YAML"),
+        ("\ud800", "is no valid YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: !!python/name:os.system\n", "could not determine a constructor"),
+        ("a: !custom 1\n", "could not determine a constructor for the tag"),
+        ("a: !!int ''", "is no valid YAML"),
+        ("a: !!timestamp 2023-99-99", "is no valid YAML"),
+        ("a: 1\na: 2", "'a' stands twice, line 2"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "merge key"),
+        ("a: " + "[" * 600 + "]" * 600, "is no valid YAML"),
+        ("a: 0x" + "f" * 20_000 + "\n", "more than 10000 bits"),
     ],
 )
-def test_what_is_no_plain_mapping_is_refused(text):
-    with pytest.raises(TVBuilderError):
+def test_what_is_no_plain_mapping_is_refused(text, said):
+    with pytest.raises(TVBuilderError, match=f'"b".*{said}') as caught:
         check_builder_text("b", text)
+    assert len(str(caught.value)) < 1000
+    assert caught.value.hint
     with pytest.raises(TVBuilderError):
         parse_builder("b", text, table="t")
 
