@@ -102,7 +102,10 @@ def _kept(
     from tablevault.operations.processes import StopProcess
     from tablevault.queries import calls, processes
 
-    vault = context.inspect()
+    try:
+        vault = context.inspect()
+    except TableVaultError:  # there is no vault, which is the error itself
+        return ""
     with contextlib.suppress(TableVaultError, OSError):
         for process_id, process in processes.active(vault).items():
             if process["pid"] != os.getpid() or process["parent_id"]:

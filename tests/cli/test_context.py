@@ -101,10 +101,11 @@ def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
     assert run("get-table-instances")[0] == 0
 
 
-def test_where_there_is_no_vault(run, monkeypatch, tmp_path):
+@pytest.mark.parametrize("words", [["get-table-instances"], ["execute-instance", "t"]])
+def test_where_there_is_no_vault(run, monkeypatch, tmp_path, words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TABLEVAULT_DIR", raising=False)
-    code, _, err = run("get-table-instances")
+    code, _, err = run(*words)
     assert code == 1
     assert err.startswith(f'TableVault error: There is no vault at "{tmp_path}"')
     assert "create-vault" in err
