@@ -191,13 +191,15 @@ def opposite(name: str, text: str, *, parameter: str) -> Argument:
     )
 
 
-def either(name: str, other: str, text: str, *, default: bool, parameter: str = "") -> Argument:
+def either(
+    name: str, other: str, text: str, *, default: bool | None, parameter: str = ""
+) -> Argument:
     """Make a pair of options, ``--name`` and ``--other``, that set the destination `name`."""
-    chosen = f"--{name}" if default else f"--{other}"
+    chosen = "" if default is None else f" (default: --{name if default else other})"
     return Argument(
         (f"--{name}", f"--{other}"),
         {
-            "help": f"{text} (default: {chosen})",
+            "help": f"{text}{chosen}",
             "action": _EitherSwitch,
             "nargs": 0,
             "default": default,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError, output_file
@@ -74,6 +75,7 @@ def _drop_output() -> None:
 
 def _run(command: Command, given: argparse.Namespace) -> int:
     """Run a command; print its errors, and return the exit code."""
+    warnings.showwarning = _warn
     context = CommandContext(
         db_dir=given.db_dir or "", named_author=given.author or "", is_quiet=given.quiet
     )
@@ -154,6 +156,20 @@ def _print(value: object, given: argparse.Namespace) -> None:
             f"The standard output cannot be written: {error.strerror}.",
             "What the command did is done all the same.",
         ) from error
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a line, with the place in the code where that is of the user."""
+    del category, file, line
+    is_ours = filename.startswith(str(Path(__file__).parents[1]))
+    _print_error(f"Warning: {message}" + ("" if is_ours else f" ({filename}, line {lineno})"))
 
 
 def _print_error(text: str) -> None:

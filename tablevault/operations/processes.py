@@ -34,6 +34,7 @@ from tablevault.operations.materialize import (
     store,
 )
 from tablevault.queries.calls import run_of_process, run_of_temp
+from tablevault.render import counted
 from tablevault.secrets import redact, text_to_keep
 from tablevault.transactions.allowed_secrets import allows_edits
 from tablevault.transactions.background import Handed, accept
@@ -287,8 +288,10 @@ def restart_processes(vault: Vault) -> None:
     ):
         try:
             problem = _restart(vault, record)
+        except KeyboardInterrupt:
+            raise
         # One bad record must not keep the vault closed, nor a function that wants to exit.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             # Another interpreter may have been faster.
             ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
             runs = ended or files.is_alive(record.process_id)
@@ -297,7 +300,8 @@ def restart_processes(vault: Vault) -> None:
             failures.append(f"{record.request.operation} {record.process_id}: {problem}")
     if failures:
         warnings.warn(
-            f"{len(failures)} processes could not be restarted: " + "; ".join(failures),
+            f"{counted(len(failures), 'process', 'processes')} could not be restarted: "
+            + "; ".join(failures),
             RuntimeWarning,
             stacklevel=5,
         )

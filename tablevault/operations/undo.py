@@ -35,7 +35,7 @@ from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
-from tablevault.wording import Call, Wording
+from tablevault.wording import Call, Named, OperationName, Wording
 
 
 @operation(UNDO)
@@ -97,7 +97,11 @@ def _find(view: VaultView, target: str) -> UndoEffect:
     if parent is not None and not index.undone_by(parent.process_id):
         raise refusal(
             effect,
-            f'it is the beginning of {parent.operation} "{parent.process_id}"',
+            Wording(
+                "it is the beginning of ",
+                OperationName(parent.operation),
+                f' "{parent.process_id}"',
+            ),
             Wording("Undo that: ", Call("undo", process_id=parent.process_id), "."),
             blocking=parent.process_id,
         )
@@ -107,10 +111,12 @@ def _find(view: VaultView, target: str) -> UndoEffect:
         if child.operation != DEACTIVATION and not index.undone_by(child.process_id)
     ]
     if within:
-        listed = ", ".join(f'{child.operation} "{child.process_id}"' for child in within[::-1])
+        listed: list[str | Named] = []
+        for child in within[::-1]:
+            listed += [", ", OperationName(child.operation), f' "{child.process_id}"']
         raise refusal(
             effect,
-            f"functions that it called have used the vault: {listed}",
+            Wording("functions that it called have used the vault: ", *listed[1:]),
             "Undo these first, in this order.",
             blocking=within[-1].process_id,
         )

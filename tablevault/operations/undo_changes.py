@@ -187,7 +187,7 @@ def _data_of(tx: Transaction, effect: UndoEffect, coming: Sequence[Instance]) ->
             f"dataframes or artifacts of {len(lost)} of {len(needed)} instances are not in the "
             f"vault any more ({shown})",
             "What is deleted is deleted for good. Builders and descriptions are in history: "
-            f"git show --stat {effect.commit.id[:12]}^",
+            f"`git show --stat {effect.commit.id[:12]}^`.",
             instance=lost[0],
         )
     return pointers

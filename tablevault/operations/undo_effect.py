@@ -152,7 +152,7 @@ def effect_of(view: VaultView, process: IndexedProcess) -> UndoEffect:
                 OperationName(process.operation),
                 f' "{process.process_id}" is of a kind that cannot be undone.',
             ),
-            f"See what it did: git show {process.commit[:12]}",
+            f"See what it did: `git show {process.commit[:12]}`.",
             process=process.process_id,
             operation=process.operation,
         )
@@ -239,7 +239,10 @@ def refusal(effect: UndoEffect, reason: str, hint: str, **facts: str) -> TVProce
     process = effect.process
     return TVProcessError(
         Wording(
-            OperationName(process.operation), f' "{process.process_id}" cannot be undone: {reason}.'
+            OperationName(process.operation),
+            f' "{process.process_id}" cannot be undone: ',
+            reason,
+            ".",
         ),
         hint,
         process=process.process_id,
@@ -250,26 +253,25 @@ def refusal(effect: UndoEffect, reason: str, hint: str, **facts: str) -> TVProce
 def changed_since(effect: UndoEffect, what: str, commit: Commit | None) -> TVProcessError:
     """Make the error that names the operation that changed something since."""
     if commit is None:
-        return refusal(effect, f"{what} is not as it was left", "See git log for what happened.")
+        return refusal(effect, f"{what} is not as it was left", "`git log` says what happened.")
     message = commit.message
     blocking, operation = message.first("Vault-Process"), message.first("Vault-Operation")
     at = message.first("Vault-Time")
     shown = f"{message.subject!r}, {commit.author}" + (f", {at}" if at else "")
+    by: str
     hint: str
     if blocking:
-        by, hint = (
-            f'{operation} "{blocking}"',
-            Wording("Undo that first: ", Call("undo", process_id=blocking), "."),
-        )
+        by = Wording(OperationName(operation), f' "{blocking}"')
+        hint = Wording("Undo that first: ", Call("undo", process_id=blocking), ".")
     elif operation == BY_HAND:
         by = "an edit by hand"
-        hint = f"Put it back as it was: git show {effect.commit.id[:12]}"
+        hint = f"Put it back as it was: `git show {effect.commit.id[:12]}`."
     else:
         by = f"commit {commit.id[:12]}"
-        hint = f"Take that back first: git revert {commit.id[:12]}"
+        hint = f"Take that back first: `git revert {commit.id[:12]}`."
     return refusal(
         effect,
-        f"{what} was changed since by {by} ({shown})",
+        Wording(f"{what} was changed since by ", by, f" ({shown})"),
         hint,
         blocking=blocking,
         operation=operation,
@@ -313,7 +315,7 @@ def temp_changed(effect: UndoEffect, temp: TempRef, draft: CommitId | None) -> T
                 effect,
                 f"{what} was edited by hand since",
                 f"Put the files in {temp.folder} back as they were, or keep them elsewhere: "
-                f"git show {temp.ref.removeprefix('refs/heads/')}",
+                f"`git show {temp.ref.removeprefix('refs/heads/')}`.",
             )
         return changed_since(effect, what, commit)
 

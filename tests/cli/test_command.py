@@ -28,6 +28,7 @@ def test_every_command_can_be_asked_for_help(run):
         assert name in listed
         code, out, _ = run(name, "--help")
         assert (code, out.split()[:3]) == (0, ["usage:", "tablevault", name])
+        assert "--no-no-" not in out
         assert all(argument.options["help"] for argument in command.arguments)
 
 

@@ -13,6 +13,7 @@ from tablevault.cli.command import (
     PROCESS_ID,
     Argument,
     Command,
+    either,
     number,
     opposite,
     option,
@@ -153,13 +154,11 @@ COMMANDS = (
                 default=CALLS_KEPT_DAYS,
                 type=_DAYS,
             ),
-            Argument(
-                ("--dry-run", "--no-dry-run"),
-                {
-                    "help": "only report what would be removed (default with --remote)",
-                    "action": argparse.BooleanOptionalAction,
-                    "default": None,
-                },
+            either(
+                "dry-run",
+                "no-dry-run",
+                "only report what would be removed (default with --remote)",
+                default=None,
             ),
             option(
                 "remote",

@@ -23,7 +23,9 @@ from tablevault.cli.command import (
 from tablevault.cli.context import CommandContext
 from tablevault.cli.errors import in_shell
 from tablevault.cli.output import Listing, utc_time
-from tablevault.wording import BLANK, Call
+from tablevault.errors import TVProcessError
+from tablevault.render import counted
+from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     from tablevault.plans import RefreshReport
@@ -201,9 +203,19 @@ def _rows_done(process: Mapping[str, object]) -> str:
 
 
 def _restart(context: CommandContext, given: argparse.Namespace) -> object:
-    """Run what crashed to its end."""
+    """Run what crashed to its end; why it could not be is in a warning."""
+    from tablevault.queries import processes
+
     del given
-    context.restart()
+    found = processes.active(context.restart())
+    left = [process_id for process_id, process in found.items() if not process["is_running"]]
+    if left:
+        raise TVProcessError(
+            f"{counted(len(left), 'process', 'processes')} could not be restarted: "
+            + ", ".join(f'"{each}"' for each in left)
+            + ".",
+            Wording("See them: ", Call("get_active_processes"), "."),
+        )
     return None
 
 

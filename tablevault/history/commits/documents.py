@@ -405,8 +405,8 @@ def _refuse_bombs(blob: bytes, where: str) -> None:
 _OPENINGS = (b"[", b"{", b"- ", b"-\t", b"? ", b"?\t")
 _DEEPEST = 100
 _MOST_BITS = 63
-_REPAIR = "Restore it from history: git log -p -- <file>"
-_CORRECT = "Correct it in the file, and commit that: git commit vault.yaml"
+_REPAIR = "Restore it from history: `git log -p -- <file>`."
+_CORRECT = "Correct it in the file, and commit that: `git commit vault.yaml`."
 
 
 def _text(fields: Fields, key: str) -> str:

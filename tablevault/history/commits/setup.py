@@ -154,9 +154,9 @@ def refuse_partial(path: Path) -> None:
     for remote, values in found.items():
         # Without a filter, too, git is content with what is missing.
         if "partialclonefilter" in values or values["promisor"].lower() in TRUE:
-            ways = [f"git config --unset remote.{remote}.{key}" for key in sorted(values)]
+            ways = [f"`git config --unset remote.{remote}.{key}`" for key in sorted(values)]
             at = 1 if "partialclonefilter" in values else 0
-            ways.insert(at, f"git fetch --refetch {remote}")
+            ways.insert(at, f"`git fetch --refetch {remote}`")
             raise TVFileError(
                 f'"{path}" is a partial clone '
                 f"({values.get('partialclonefilter', 'promisor')}): "

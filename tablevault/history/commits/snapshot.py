@@ -146,7 +146,7 @@ class Snapshot:
         if blob is None:
             raise TVFileError(
                 f'The branch "main" of "{self.repository.path}" holds no {VAULT_DOCUMENT}.',
-                "Restore it from history: git log -p -- vault.yaml",
+                "Restore it from history: `git log -p -- vault.yaml`.",
             )
         return decode_vault(blob, VAULT_DOCUMENT)
 

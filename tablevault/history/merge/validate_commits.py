@@ -70,7 +70,7 @@ def validate_incoming(
         raise TVRemoteError(
             f'{where} holds "{path}" in commit {commit_id[:12]}: {problem}.',
             "Nothing was taken over. Ask who pushed it, or look with git: "
-            f"git show --stat {commit_id[:12]}.",
+            f"`git show --stat {commit_id[:12]}`.",
             path=path,
         )
 
@@ -161,7 +161,7 @@ def _check_instance(
     raise TVRemoteError(
         f"{where} holds the commit {commit[:12]}, which says that it made instance "
         f"{instance_id!r} {problem}.",
-        f"Nothing was taken over. Ask who pushed it, or look with git: git show {commit[:12]}.",
+        f"Nothing was taken over. Ask who pushed it, or look with git: `git show {commit[:12]}`.",
     )
 
 

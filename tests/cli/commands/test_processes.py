@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,25 @@ def test_everything_paused_is_run_by_restart(made, run):
     Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
     run("create-instance", "t", "--copy")
     run("execute-instance", "t", "--process-id", "p")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = run("restart")
+    assert (code, err.count("\n")) == (1, 2)
+    assert err.startswith("Warning: 1 process could not be restarted: execute_instance p: ZeroDiv")
+    assert err.endswith(
+        'could not be restarted: "p". See them: `tablevault get-active-processes`.\n'
+    )
     Path("code/m.py").write_text(CODE.replace("2 * n", "3 * n"), encoding="utf-8")
     assert run("restart")[0] == 0
     assert made.get_dataframe("t")[0]["twice"].tolist() == [0, 3, 6]
+
+
+def test_an_undo_names_what_is_in_the_way_as_commands_do(vault, run):
+    process_id = run("create-table", "t")[1].strip()
+    run("delete-table", "t")
+    err = run("undo", process_id)[2]
+    assert err.startswith(f'TableVault error: create-table "{process_id}" cannot be undone: ')
+    assert 'by delete-table "' in err
 
 
 def test_a_plan_and_a_trial_at_the_prompt(made, run):
