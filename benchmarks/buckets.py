@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from obstore.store import S3Store
 from pairs import Row, from_times, timed
-from remotes import AUTHOR, MEGABYTE, Ours, _frame
+from remotes import MEGABYTE, lazy_clones
 
-from tablevault import clone_vault
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.remotes.lfs.transfer import receive, send
@@ -42,7 +41,12 @@ def against_obstore(folder: Path, pairs: int) -> list[Row]:
     count = 1000 if pairs > 5 else 50
     with _serving(folder / "served") as endpoint:
         rows = _transfers(folder, endpoint, count, max(3, pairs // 8))
-        return rows + _growing(folder / "growing", endpoint, max(6, pairs // 4))
+
+        def bucket(size: int) -> str:
+            (folder / "served" / f"lazy{size}").mkdir()
+            return f"s3://lazy{size}?endpoint={endpoint}"
+
+        return [*rows, lazy_clones(folder / "growing", max(6, pairs // 4), bucket)]
 
 
 def _transfers(folder: Path, endpoint: str, count: int, rounds: int) -> list[Row]:
@@ -85,31 +89,6 @@ def _transfers(folder: Path, endpoint: str, count: int, rounds: int) -> list[Row
         from_times(names[what], *sides, aim="1.25" if what == "send" else "-")
         for what, sides in times.items()
     ]
-
-
-def _growing(folder: Path, endpoint: str, rounds: int) -> list[Row]:
-    """Clone lazily what holds 500 MB, and what holds 10 MB in as many instances."""
-    folder.mkdir()
-    remotes = {}
-    for size in (500, 10):
-        (folder / f"{size}").mkdir()
-        side, remote = Ours(folder / f"{size}"), folder / f"{size}.git"
-        for number in range(10):
-            side.add(_frame(size * MEGABYTE // 10, number))
-        side.aim(remote)
-        (folder.parent / "served" / f"lazy{size}").mkdir()
-        side.vault.add_remote("origin", remote, data=f"s3://lazy{size}", endpoint_url=endpoint)
-        side.push(Path("origin"))
-        remotes[size] = remote
-    times: dict[int, list[float]] = {500: [], 10: []}
-    for _ in range(rounds):
-        for size, remote in remotes.items():
-            target = folder / "clone"
-            shutil.rmtree(target, ignore_errors=True)
-            times[size].append(
-                timed(lambda _, r=remote, t=target: clone_vault(str(r), t, AUTHOR), 0)
-            )
-    return [from_times("lazy clone of 500 MB: of 10 MB", times[500], times[10], aim="1")]
 
 
 @contextlib.contextmanager

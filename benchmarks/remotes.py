@@ -142,7 +142,7 @@ def against_peers(folder: Path, pairs: int) -> list[Row]:
     rounds = max(3, pairs // 8)
     rows = _transfers(folder / "many", peers, "100 x 1 MB", (100, MEGABYTE), rounds)
     rows += _transfers(folder / "large", peers, "1 x 500 MB", (1, 500 * MEGABYTE), 3)
-    rows += _growing(folder / "growing", rounds)
+    rows.append(lazy_clones(folder / "growing", 2 * rounds))
     rows += _pulling(folder / "pulling", rounds)
     return rows
 
@@ -153,7 +153,7 @@ def _transfers(
     """Push and clone by turns, each time with remotes that are new."""
     folder.mkdir()
     sides = [peer(folder) for peer in peers]
-    frames = [_frame(size[1], number) for number in range(size[0])]
+    frames = [frame_of(size[1], number) for number in range(size[0])]
     for side in sides:
         side.add(*frames)
     times: dict[tuple[str, str], list[float]] = {}
@@ -179,7 +179,7 @@ def _transfers(
             times.setdefault((f"what lies in the remote, {what}", side.name), []).append(
                 float(_bytes(remote) + _bytes(Path(f"{remote}-data")))
             )
-            side.add(_frame(1000, 10_000 + number))
+            side.add(frame_of(1000, 10_000 + number))
             measure(
                 f"push after a small one, {what}",
                 side,
@@ -198,27 +198,31 @@ def _transfers(
     ]
 
 
-def _growing(folder: Path, rounds: int) -> list[Row]:
-    """Clone lazily what holds 500 MB, and what holds 10 MB in as many instances."""
+def lazy_clones(folder: Path, rounds: int, bucket: Callable[[int], str] | None = None) -> Row:
+    """Clone lazily what holds 500 MB, and what holds 10 MB in as many instances.
+
+    The data is in the remote, or in the bucket whose address `bucket` returns by the size.
+    """
     folder.mkdir()
     remotes = {}
     for size in (500, 10):
         (folder / f"{size}").mkdir()
         side, remote = Ours(folder / f"{size}"), folder / f"{size}.git"
         for number in range(10):
-            side.add(_frame(size * MEGABYTE // 10, number))
+            side.add(frame_of(size * MEGABYTE // 10, number))
         side.aim(remote)
-        side.push(remote)
+        side.vault.add_remote("origin", remote, data=bucket(size) if bucket else "")
+        side.vault.push()
         remotes[size] = remote
     times: dict[int, list[float]] = {500: [], 10: []}
-    for _ in range(2 * rounds):
+    for _ in range(rounds):
         for size, remote in remotes.items():
             target = folder / "clone"
             shutil.rmtree(target, ignore_errors=True)
             times[size].append(
                 timed(lambda _, r=remote, t=target: clone_vault(str(r), t, AUTHOR), 0)
             )
-    return [from_times("lazy clone of 500 MB: of 10 MB", times[500], times[10], aim="1")]
+    return from_times("lazy clone of 500 MB: of 10 MB", times[500], times[10], aim="1")
 
 
 def _pulling(folder: Path, rounds: int) -> list[Row]:
@@ -246,7 +250,7 @@ def _pulling(folder: Path, rounds: int) -> list[Row]:
     return [from_times("pull of 1,000 operations: git fetch", ours, theirs, aim="-")]
 
 
-def _frame(size_bytes: int, seed: int) -> pd.DataFrame:
+def frame_of(size_bytes: int, seed: int) -> pd.DataFrame:
     """Make a frame that cannot be compressed."""
     return pd.DataFrame({"n": np.random.default_rng(seed).random(max(1, size_bytes // 8))})
 
