@@ -28,6 +28,7 @@ from tablevault.remotes.remote_objects import (
     push_targets,
     read_state,
     refuse_other_vault,
+    send_removed,
     upload_missing,
     write_state,
 )
@@ -92,6 +93,7 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     state = read_state(vault, remote).at(repository, there.get(MAIN))
     found = upload_missing(vault, remote, served=served, new=new, state=state)
     kept = _move_there(vault, remote, moves)
+    send_removed(vault, remote, found.asked)
     state = RemoteState(main=main, tips=(*branches, *served), missing=found.missing)
     write_state(vault, remote, state)
     address = classify(find_remote(read_settings(vault.path), at, vault.path).url, vault.path)

@@ -34,8 +34,10 @@ def collect_remote(vault: Vault, remote: str, *, grace_s: float, dry_run: bool) 
     Interrupted uploads of large objects are removed, too.
 
     Somebody else may have sent objects whose refs come next, so young objects stay. The refs are
-    read once more before each batch is removed; if one has moved, nothing more is removed. If it
-    crashes, what is gone was not needed, and the next call removes the rest.
+    read once more before each batch is removed, and after the last one; if one has moved, nothing
+    more is removed. A push that relies on an old object asks for it again when its refs have moved:
+    so either the push or this call sees the other. If it crashes, what is gone was not needed, and
+    the next call removes the rest.
 
     Raises
     ------
@@ -55,8 +57,9 @@ def collect_remote(vault: Vault, remote: str, *, grace_s: float, dry_run: bool) 
         old = [each for each in unneeded if now - each.modified_at >= grace_s]
         if not dry_run:
             for start in range(0, len(old), _BATCH):
-                _refuse_change(refs, _read_refs(vault, remote), start)
+                _refuse_change(remote, refs, _read_refs(vault, remote), start)
                 _delete(transport, old[start : start + _BATCH])
+            _refuse_change(remote, refs, _read_refs(vault, remote), len(old))
     uploads = sum(1 for each in old if each.upload_id)
     return RemoteGcReport(
         remote=remote,
@@ -121,13 +124,20 @@ def _branches(refs: Refs) -> Iterator[CommitId]:
         yield from (commit for ref, commit in there.items() if ref.startswith(_HEADS))
 
 
-def _refuse_change(before: Refs, now: Refs, removed: int) -> None:
+def _refuse_change(remote: str, before: Refs, now: Refs, removed: int) -> None:
     """Raise TVRemoteError if refs have moved."""
     if before != now:
         raise TVRemoteError(
             "Somebody pushed meanwhile, so it is not known any more what the remote needs. "
             f"{removed:,} objects were removed.",
-            "Call it again.",
+            Wording(
+                "Pull: ",
+                Call("pull", remote=remote),
+                ". Then see whether it lacks any of them: ",
+                Call("verify", remote=remote),
+                ".",
+            ),
+            remote=remote,
         )
 
 

@@ -146,10 +146,13 @@ class Upload:
         Objects that were sent.
     missing : dict of Pointer to str
         Objects of commits of the remote that neither the remote nor this vault has, with a path.
+    asked : tuple of Pointer
+        Objects of the push, if the remote said of any that it has it.
     """
 
     objects: TransferReport
     missing: Mapping[Pointer, str]
+    asked: tuple[Pointer, ...] = ()
 
 
 def upload_missing(
@@ -198,7 +201,16 @@ def upload_missing(
         _refuse_denied({each: denied[each] for each in fresh if each in denied}, remote)
         found = [pointer for pointer in found if pointer not in denied]
     missing = {each: old[each] for each in lacking if each not in found}
-    return Upload(objects=report, missing=missing)
+    asked = (*fresh, *found) if report.present else ()
+    return Upload(objects=report, missing=missing, asked=asked)
+
+
+def send_removed(vault: Vault, remote: str, asked: Collection[Pointer]) -> None:
+    """Send again what was removed from a remote since it said that it has it.
+
+    Called when the refs have moved: ``gc`` elsewhere sees either them or this vault the removal.
+    """
+    _send(vault, remote, list(missing_there(vault, remote, asked)))
 
 
 def upload_for_git(vault: Vault, remote: str, moves: Mapping[str, tuple[str, str]]) -> Upload:

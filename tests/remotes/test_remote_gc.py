@@ -9,7 +9,7 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVRemoteError
-from tablevault.remotes import remote_gc
+from tablevault.remotes import push, remote_gc
 from tests.looking import git as stock
 
 ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
@@ -123,6 +123,44 @@ def test_a_ref_that_moves_meanwhile_stops_it(ana, place, bare, monkeypatch):
     with pytest.raises(TVRemoteError, match=r"Somebody pushed meanwhile.*0 objects were removed"):
         ana.gc(remote="origin", grace_s=0, dry_run=False)
     assert place[1]() == before
+
+
+def test_a_push_during_the_removal_is_reported(ana, place, bare, monkeypatch):
+    delete_first(ana)
+    ana.push()
+    remove = remote_gc._delete
+
+    def then_push(*arguments):
+        remove(*arguments)
+        stock(bare, "update-ref", "refs/heads/new", "main")
+
+    monkeypatch.setattr(remote_gc, "_delete", then_push)
+    with pytest.raises(TVRemoteError, match=r"Somebody pushed meanwhile.*1 objects were removed"):
+        ana.gc(remote="origin", grace_s=0, dry_run=False)
+
+
+def test_a_push_sends_what_was_removed_before_its_refs_moved(ana, place, monkeypatch):
+    """Another vault removes an object, after this push has asked whether it is there."""
+    write(ana, 3)
+    before = place[1]()
+    push.upload_missing(
+        ana._vault,
+        "origin",
+        served=set(),
+        new={ana._vault.repository.main()},
+        state=push.RemoteState(),
+    )
+    [oid] = place[1]() - before
+    move = push._move_there
+
+    def remove_first(*arguments):
+        (place[2] / oid[:2] / oid[2:4] / oid).unlink()
+        return move(*arguments)
+
+    monkeypatch.setattr(push, "_move_there", remove_first)
+    ana.push()
+    assert oid in place[1]()
+    assert ana.verify(remote="origin") == []
 
 
 def test_commits_that_are_not_here_stop_it(ana, place, bare, tmp_path):
