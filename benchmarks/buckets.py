@@ -18,8 +18,7 @@ from remotes import MEGABYTE, lazy_clones
 
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
-from tablevault.remotes.lfs.transfer import receive, send
-from tablevault.remotes.lfs.transport import open_transport
+from tablevault.remotes.lfs.transfer import open_transport, receive, send
 
 THREADS = 8
 _SERVER = """

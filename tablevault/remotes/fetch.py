@@ -98,8 +98,7 @@ def _receive(
 ) -> TransferReport:
     """Receive objects from a remote."""
     # Opening a vault loads this module, and seldom fetches.
-    from tablevault.remotes.lfs.transfer import receive
-    from tablevault.remotes.lfs.transport import open_transport
+    from tablevault.remotes.lfs.transfer import open_transport, receive
 
     transport = open_transport(folder, remote, "download")
     try:

@@ -14,8 +14,8 @@ from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.reachability import pointers_of
 from tablevault.names import MAIN, TABLES_DIR, BlobId, CommitId, ObjectId, is_lfs_path
 from tablevault.remotes.git_refs import list_refs
-from tablevault.remotes.lfs.transfer import StoredObject, Transport
-from tablevault.remotes.lfs.transport import endpoint_of, open_transport
+from tablevault.remotes.lfs.transfer import endpoint_of, open_transport
+from tablevault.remotes.lfs.transport import StoredObject, Transport
 from tablevault.remotes.remote_objects import commits_of, push_targets
 from tablevault.remotes.reports import RemoteGcReport
 from tablevault.vault import Vault

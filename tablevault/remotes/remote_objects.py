@@ -25,8 +25,7 @@ from tablevault.problems import Problem, in_order
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.batch_api import Refusal
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_remote
-from tablevault.remotes.lfs.transfer import find_missing, send
-from tablevault.remotes.lfs.transport import endpoint_of, open_transport
+from tablevault.remotes.lfs.transfer import endpoint_of, find_missing, open_transport, send
 from tablevault.remotes.reports import NO_TRANSFER, TransferReport
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording

@@ -13,7 +13,6 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
 from tablevault.remotes.lfs import transfer
-from tablevault.remotes.lfs.transport import open_transport
 
 
 def main(direction, folder, remote, *objects):
@@ -22,7 +21,7 @@ def main(direction, folder, remote, *objects):
     pointers = [Pointer(oid=ObjectId(oid), size=int(size)) for oid, size in parts]
     store = ObjectStore(path / ".git/lfs", path / ".git/tablevault/tmp")
     operation = {"send": "upload", "receive": "download"}[direction]
-    with closing(open_transport(path, remote, operation)) as transport:
+    with closing(transfer.open_transport(path, remote, operation)) as transport:
         report = getattr(transfer, direction)(transport, pointers, store)
     report.check()
     print(report.objects, report.bytes, report.present)  # noqa: T201

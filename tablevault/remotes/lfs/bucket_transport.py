@@ -20,8 +20,13 @@ from tablevault.remotes.lfs.batch_api import Offer, Operation, offer_by_presence
 from tablevault.remotes.lfs.bucket_service import BucketService
 from tablevault.remotes.lfs.bucket_uploads import BucketUploads
 from tablevault.remotes.lfs.endpoint import BucketAddress
-from tablevault.remotes.lfs.object_source import blocks_of, counted_blocks, opened
-from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
+from tablevault.remotes.lfs.transport import (
+    StoredObject,
+    TransferMeter,
+    blocks_of,
+    counted_blocks,
+    opened,
+)
 
 T = TypeVar("T")
 

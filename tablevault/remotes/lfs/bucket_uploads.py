@@ -21,7 +21,7 @@ from typing import Any
 
 from tablevault.remotes.http.retry import PassingError
 from tablevault.remotes.lfs.bucket_service import BucketService, ErrorAnswer
-from tablevault.remotes.lfs.transfer import TransferMeter
+from tablevault.remotes.lfs.transport import TransferMeter
 
 _PARTS_AT_ONCE = 4
 _GONE = frozenset({"NoSuchUpload", "InvalidPart"})

@@ -36,9 +36,8 @@ from tablevault.remotes.lfs.batch_api import (
     encode_verify,
     refusal_error,
 )
-from tablevault.remotes.lfs.object_source import counted_blocks, opened
 from tablevault.remotes.lfs.server import Server, authorizes
-from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
+from tablevault.remotes.lfs.transport import StoredObject, TransferMeter, counted_blocks, opened
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})

@@ -22,7 +22,7 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 from tablevault.remotes.http.retry import TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, offer_by_presence
-from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
+from tablevault.remotes.lfs.transport import StoredObject, TransferMeter
 
 _BLOCK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -15,8 +15,8 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.progress import Progress
 from tablevault.remotes.http.retry import PassingError
 from tablevault.remotes.lfs.batch_api import Offer, Operation, refusal_error
-from tablevault.remotes.lfs.transfer import Statistics, TransferMeter
-from tablevault.remotes.lfs.transport import open_transport
+from tablevault.remotes.lfs.transfer import open_transport
+from tablevault.remotes.lfs.transport import Statistics, TransferMeter
 
 
 class SingleTransfers:

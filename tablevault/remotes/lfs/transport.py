@@ -1,70 +1,246 @@
-"""Opens the transport for the objects of a remote."""
+"""What a transport of objects is, and what all kinds of transports share."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
-from tablevault.history.git.git_config import (
-    find_repository,
-    read_committed_settings,
-    read_settings,
-)
-from tablevault.remotes.http.retry import limits_of
-from tablevault.remotes.lfs.batch_api import Operation
-from tablevault.remotes.lfs.endpoint import (
-    BucketAddress,
-    Endpoint,
-    LocalAddress,
-    find_endpoint,
-    find_remote,
-)
-from tablevault.remotes.lfs.transfer import Transport
+from tablevault.errors import TableVaultError, TVFileError
+from tablevault.lfs.drafts import Partial
+from tablevault.lfs.pointer import Pointer
+from tablevault.names import ObjectId
+from tablevault.progress import Progress
+from tablevault.remotes.http.retry import TransferLimits
+from tablevault.remotes.lfs.batch_api import Offer, Operation
+from tablevault.remotes.reports import Failure, TransferReport
+
+_BLOCK = 1 << 16
 
 
-def open_transport(
-    folder: Path, remote: str, operation: Operation, *, ref: str = "", is_push: bool = False
-) -> Transport:
-    """Return the transport for the objects of a remote; only an ssh host is contacted now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object of a remote, by the name of its file."""
+
+    oid: ObjectId
+    size: int
+    modified_at: float
+    """Seconds since 1970, by the clock of the remote."""
+    upload_id: str = ""
+    """If it is not an object, but an interrupted upload of one: the id of the upload."""
+
+
+class Transport(Protocol):
+    """Moves objects to or from one remote, one by one; threads may share it.
+
+    Attributes
+    ----------
+    operation : str
+        ``upload`` or ``download``.
+    where : str
+        The other side, as the subject of a sentence, without secrets.
+    limits : TransferLimits
+        How many objects may be on their way at once, and how often a failure is retried.
+    """
+
+    @property
+    def operation(self) -> Operation:
+        """Either ``upload`` or ``download``."""
+
+    @property
+    def where(self) -> str:
+        """The other side, as the subject of a sentence."""
+
+    @property
+    def limits(self) -> TransferLimits:
+        """Threads and retries."""
+
+    def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
+        """Return for each object, in this order, whether it can and must be transferred."""
+
+    def put(self, offer: Offer, source: Path, meter: TransferMeter) -> None:
+        """Send the object of an offer from the file `source`."""
+
+    def get(self, offer: Offer, partial: Partial, meter: TransferMeter) -> None:
+        """Append the object of an offer to `partial`; its hash is not checked."""
+
+    def damaged(self, pointer: Pointer) -> str:
+        """Return the place of an object that has other bytes than its name says, or ""."""
+
+    def every(self) -> Iterator[StoredObject]:
+        """List all objects of the remote; raise TVRemoteError where they cannot be listed."""
+
+    def delete(self, stored: StoredObject) -> None:
+        """Delete an object; ignore it if it is already gone."""
+
+    def close(self) -> None:
+        """Cut all connections; threads that wait for one see a PassingError."""
+
+
+def blocks_of(file: BinaryIO, pointer: Pointer, size: int = _BLOCK) -> Iterator[bytes]:
+    """Return the bytes of an object in blocks of `size`; the last one only if the hash is right."""
+    found, left = hashlib.sha256(), pointer.size
+    file.seek(0)
+    while left:
+        block = file.read(min(size, left))
+        left -= len(block)
+        found.update(block)
+        if not block or (not left and found.hexdigest() != pointer.oid):
+            raise TVFileError(
+                f"Object {pointer.oid} changed during the upload.",
+                "Try again; `git lfs fsck` names objects that are damaged.",
+                oid=pointer.oid,
+            )
+        yield block
+
+
+def counted_blocks(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterator[bytes]:
+    """Return the bytes of an object as :func:`blocks_of`, and count them as they leave."""
+    meter.start(0)
+    for block in blocks_of(file, pointer):
+        yield block
+        meter.add(len(block))
+
+
+@contextlib.contextmanager
+def opened(source: Path, pointer: Pointer) -> Iterator[BinaryIO]:
+    """Open an object; failures of our own disk are not the server's."""
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise TVFileError(
+            f"Object {pointer.oid} cannot be read: {error.strerror}.", oid=pointer.oid
+        ) from error
+    with file:
+        yield file
+
+
+class StoppedError(Exception):
+    """Another thread has given up the whole transfer."""
+
+
+class Statistics:
+    """Counts what many threads do, and reports their progress from one thread at a time.
 
     Parameters
     ----------
-    folder : Path
-        The repository whose configuration counts.
-    remote : str
-        Name of a remote, or a URL.
-    operation : str
-        ``upload`` or ``download``.
-    ref : str, default ""
-        Full name of the ref for which objects are transferred; some servers check it.
-    is_push : bool, default False
-        Objects are where pushes send them, also for a download.
-
-    Raises
-    ------
-    TVRemoteError
-        There is no such remote, its URL cannot be used, there is no repository at its path, or
-        its ssh host does not say where the objects are.
+    name, done : str
+        What happens, as a verb: ``send`` and ``sent``.
+    progress : Progress
+        Receives the counts.
     """
-    settings = read_settings(folder)
-    endpoint = endpoint_of(folder, remote, "upload" if is_push else operation)
-    if isinstance(endpoint.address, LocalAddress):
-        from tablevault.remotes.lfs.local_transport import LocalTransport
 
-        repository = find_repository(endpoint.address.path)
-        return LocalTransport(repository, operation, limits_of(settings))
-    if isinstance(endpoint.address, BucketAddress):
-        from tablevault.remotes.lfs.bucket_transport import BucketTransport
+    def __init__(self, name: str, done: str, progress: Progress) -> None:
+        self._name = name
+        self._done = done
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.objects = 0
+        self.bytes = 0
+        self.present = 0
+        self.failures: dict[Pointer, TableVaultError] = {}
+        self.lost_in_a_row = 0
 
-        return BucketTransport(endpoint.address, operation, limits_of(settings))
-    from tablevault.remotes.lfs.http_transport import HttpTransport
-    from tablevault.remotes.lfs.server import open_server
+    def moved(self, count: int, gained: int) -> None:
+        """Count bytes that moved, and those of them that moved for the first time."""
+        with self._lock:
+            self.bytes += count
+            self._progress.count(f"bytes {self._done}", count)
+            self._progress.advance(self._name, gained)
 
-    server = open_server(endpoint, operation, settings, folder)
-    return HttpTransport(server, operation, limits_of(settings), ref=ref)
+    def retried(self) -> None:
+        """Count a retry."""
+        with self._lock:
+            self._progress.count("retries")
+
+    def arrived(self) -> None:
+        """Count an object that was transferred."""
+        with self._lock:
+            self.objects += 1
+            self.lost_in_a_row = 0
+            self._progress.count(f"objects {self._done}")
+
+    def was_there(self, size: int) -> None:
+        """Count an object that needed no transfer."""
+        with self._lock:
+            self.present += 1
+            self._progress.advance(self._name, size)
+
+    def failed(self, pointer: Pointer, error: TableVaultError, *, lost: bool) -> None:
+        """Record an object that was not transferred; `lost` if the connection is to blame."""
+        with self._lock:
+            self.failures[pointer] = error
+            self.lost_in_a_row += lost
+
+    def report(self, order: Iterable[Pointer]) -> TransferReport:
+        """Return the report; failures are in the order of the pointers."""
+        return TransferReport(
+            objects=self.objects,
+            bytes=self.bytes,
+            present=self.present,
+            failures=tuple(
+                Failure(pointer=each, error=self.failures[each])
+                for each in order
+                if each in self.failures
+            ),
+        )
 
 
-def endpoint_of(folder: Path, remote: str, operation: Operation) -> Endpoint:
-    """Return where the objects of a remote are; errors as of :func:`open_transport`."""
-    settings = read_settings(folder)
-    found = find_remote(settings, remote, folder)
-    return find_endpoint(found, operation, settings, read_committed_settings(folder), folder)
+class TransferMeter:
+    """Counts the bytes of one object as they move; stops its thread when the transfer is stopped.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Counts the bytes of all objects.
+    stop : threading.Event
+        Set when the transfer is given up.
+    """
+
+    def __init__(self, statistics: Statistics, stop: threading.Event) -> None:
+        self._statistics = statistics
+        self._stop = stop
+        self._at = 0
+        self._furthest = 0
+        self._furthest_before = 0
+        self.has_failed = False
+
+    def start(self, at: int) -> None:
+        """Begin at byte `at`: 0, or where an earlier attempt stopped."""
+        self._at = at
+        self._move(0)
+
+    def add(self, count: int) -> None:
+        """Count bytes.
+
+        Raises
+        ------
+        StoppedError
+            The transfer was given up meanwhile.
+        """
+        self._at += count
+        self._move(count)
+        if self._stop.is_set():
+            raise StoppedError
+
+    def skip(self, count: int) -> None:
+        """Pass bytes that the other side has."""
+        self._at += count
+        self._move(0)
+
+    def note_failure(self) -> bool:
+        """Note that an attempt failed; return whether it moved bytes for the first time."""
+        self.has_failed = True
+        before, self._furthest_before = self._furthest_before, self._furthest
+        return self._furthest > before
+
+    def _move(self, count: int) -> None:
+        """Report bytes, and which of them were never reached before."""
+        gained = max(0, self._at - self._furthest)
+        self._furthest += gained
+        if count or gained:
+            self._statistics.moved(count, gained)

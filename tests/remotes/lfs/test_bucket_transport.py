@@ -25,13 +25,8 @@ from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer
 from tablevault.remotes.lfs.bucket_transport import BucketTransport
 from tablevault.remotes.lfs.endpoint import parse_bucket
-from tablevault.remotes.lfs.transfer import (
-    Statistics,
-    StoredObject,
-    TransferMeter,
-    receive,
-    send,
-)
+from tablevault.remotes.lfs.transfer import receive, send
+from tablevault.remotes.lfs.transport import Statistics, StoredObject, TransferMeter
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import error_of, fetch, push
 

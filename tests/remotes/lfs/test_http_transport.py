@@ -19,8 +19,7 @@ from tablevault.errors import (
 )
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
-from tablevault.remotes.lfs.transfer import receive, send
-from tablevault.remotes.lfs.transport import open_transport
+from tablevault.remotes.lfs.transfer import open_transport, receive, send
 from tests.counted_progress import CountedProgress
 from tests.remotes.conftest import pointer_of
 

@@ -18,7 +18,7 @@ import pytest
 
 from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.remotes.lfs.endpoint import SshAddress
-from tablevault.remotes.lfs.transport import open_transport
+from tablevault.remotes.lfs.transfer import open_transport
 from tests.ports import free_port
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import fetch, push
