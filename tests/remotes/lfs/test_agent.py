@@ -72,7 +72,7 @@ def test_a_bucket_that_nobody_confirmed_is_not_used(plain, bucket):
     url = bucket.url("a vault")
     assert command(plain, "lfs-install") == (
         f'Its data is in "{url}". If you trust it: '
-        f"tablevault lfs-install --trust-bucket '{url}'\n"
+        f"`tablevault lfs-install --trust-bucket '{url}'`.\n"
     )
     printed = git(plain, "lfs", "pull", fails=True)
     assert "Nobody has confirmed it here" in printed
@@ -150,7 +150,7 @@ def test_an_upload_reports_progress_and_its_end(here, bucket, talk, tmp_path, co
     progress = {"event": "progress", "oid": pointer.oid, "bytesSoFar": size, "bytesSinceLast": size}
     assert talk("upload", request) == [{}, progress, done]
     assert bucket.file(pointer).read_bytes() == content
-    assert talk("upload", request) == [{}, done]
+    assert talk("upload", request) == [{}, progress, done]
 
 
 def test_a_download_names_a_file_and_resumes(here, bucket, talk, contents):
