@@ -12,18 +12,18 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tablevault.errors import TableVaultError, TVRemoteError, TVTransferError
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 
 if TYPE_CHECKING:
+    from tablevault.lfs.drafts import Partial, Written
     from tablevault.progress import Progress
-    from tablevault.remotes.lfs.batch_api import Operation
-    from tablevault.remotes.lfs.single_transfers import SingleTransfers
+    from tablevault.remotes.lfs.transport import Transport
 
 Write = Callable[[Mapping[str, object]], None]
 
@@ -98,7 +98,7 @@ class _Agent:
         self._folder = folder
         self._write = write
         self._request: Mapping[str, str] = {}
-        self._opened: SingleTransfers | None = None
+        self._opened: Transport | None = None
 
     def begin(self, request: Mapping[str, str]) -> None:
         """Note remote and direction; the remote is contacted for the first object only."""
@@ -113,11 +113,8 @@ class _Agent:
             if not _OID.fullmatch(oid):
                 raise TVTransferError(f"{oid!r} is not the name of an object.")
             pointer = Pointer(oid=ObjectId(oid), size=int(str(request["size"])))
-            transfers, progress = self._transfers(), self._progress(oid)
-            if request["event"] == "upload":
-                transfers.upload(pointer, Path(str(request["path"])), progress)
-            else:
-                answer["path"] = str(transfers.download(pointer, progress))
+            if path := self._transfer(pointer, str(request.get("path") or "")):
+                answer["path"] = path
         except (TableVaultError, OSError) as error:
             answer["error"] = {"code": _FAILED, "message": _message(error)}
         self._write(answer)
@@ -127,15 +124,27 @@ class _Agent:
         if self._opened is not None:
             self._opened.close()
 
-    def _transfers(self) -> SingleTransfers:
-        """Return what transfers objects, which takes long to load."""
-        if self._opened is None:
-            from tablevault.remotes.lfs.single_transfers import SingleTransfers
+    def _transfer(self, pointer: Pointer, source: str) -> str:
+        """Send an object from the file `source`; or receive it, and return its file."""
+        # This takes long to load.
+        from tablevault.history.git.git_config import storage_settings
+        from tablevault.history.git.git_program import run_git
+        from tablevault.remotes.lfs.transfer import open_transport, receive, send
 
-            is_upload = self._request["operation"] == "upload"
-            operation: Operation = "upload" if is_upload else "download"
-            self._opened = SingleTransfers(self._folder, self._request["remote"], operation)
-        return self._opened
+        progress = self._progress(pointer.oid)
+        is_upload = self._request["operation"] == "upload"
+        if self._opened is None:
+            operation: Literal["upload", "download"] = "upload" if is_upload else "download"
+            self._opened = open_transport(self._folder, self._request["remote"], operation)
+        if is_upload:
+            send(self._opened, [pointer], _GitLfsFiles(Path(source)), progress).check()
+            return ""
+        command = ["rev-parse", "--path-format=absolute", "--git-common-dir"]
+        common = run_git(command, self._folder).decode("utf-8", "surrogateescape").rstrip("\n")
+        incomplete = storage_settings(Path(common)).lfs / "incomplete"
+        path = incomplete / f"{pointer.oid}.tablevault"
+        receive(self._opened, [pointer], _GitLfsFiles(path), progress).check()
+        return str(path)
 
     def _progress(self, oid: str) -> Progress:
         """Return what writes the progress of one object as events."""
@@ -155,6 +164,36 @@ class _Agent:
                 write({"event": "progress", "oid": oid, **counts})
 
         return EventProgress()
+
+
+class _GitLfsFiles:
+    """The file of one object, as a store; git-lfs itself moves what is received into its store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def file(self, pointer: Pointer) -> Path:
+        """Return the file that is sent."""
+        del pointer
+        return self._path
+
+    def partial(self, pointer: Pointer) -> Partial:
+        """Return the file that is received."""
+        from tablevault.lfs.drafts import Partial
+
+        return Partial(self._path, pointer)
+
+    def has(self, pointer: Pointer) -> bool:
+        """Return False: git-lfs asks only for objects that it lacks."""
+        del pointer
+        return False
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing."""
+        return contextlib.nullcontext()
+
+    def keep(self, drafts: Sequence[Written]) -> None:
+        """Do nothing."""
 
 
 def _message(error: TableVaultError | OSError) -> str:

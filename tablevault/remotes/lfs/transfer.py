@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tablevault.errors import (
     TableVaultError,
@@ -25,9 +25,8 @@ from tablevault.history.git.git_config import (
     read_committed_settings,
     read_settings,
 )
-from tablevault.lfs.drafts import Partial
+from tablevault.lfs.drafts import Partial, Written
 from tablevault.lfs.pointer import Pointer
-from tablevault.lfs.store import ObjectStore
 from tablevault.progress import Progress
 from tablevault.remotes.http.retry import PassingError, limits_of
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, refusal_error
@@ -44,6 +43,25 @@ from tablevault.remotes.reports import TransferReport
 _BATCH = 100
 _POLL_S = 0.1
 _HINT = "Try again later: what was transferred is not transferred again."
+
+
+class ObjectFiles(Protocol):
+    """What a transfer needs of an object store."""
+
+    def file(self, pointer: Pointer) -> Path:
+        """Return the file of an object."""
+
+    def partial(self, pointer: Pointer) -> Partial:
+        """Return the partial file of an object."""
+
+    def has(self, pointer: Pointer) -> bool:
+        """Return whether an object is here."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep objects from coming and going meanwhile."""
+
+    def keep(self, drafts: Sequence[Written]) -> None:
+        """Make objects of finished files."""
 
 
 def open_transport(
@@ -98,7 +116,7 @@ def endpoint_of(folder: Path, remote: str, operation: Operation) -> Endpoint:
 def send(
     transport: Transport,
     pointers: Iterable[Pointer],
-    store: ObjectStore,
+    store: ObjectFiles,
     progress: Progress | None = None,
 ) -> TransferReport:
     """Send the objects that the other side lacks.
@@ -111,7 +129,7 @@ def send(
         Opened for ``upload``.
     pointers : iterable of Pointer
         Objects that the other side must have afterwards.
-    store : ObjectStore
+    store : ObjectFiles
         Has the objects.
     progress : Progress, optional
         Receives the task ``send`` in bytes; counts ``objects sent``, ``bytes sent``, ``retries``.
@@ -133,7 +151,7 @@ def send(
 def receive(
     transport: Transport,
     pointers: Iterable[Pointer],
-    store: ObjectStore,
+    store: ObjectFiles,
     progress: Progress | None = None,
 ) -> TransferReport:
     """Receive the objects that the store lacks; parameters as of :func:`send`.
@@ -192,7 +210,7 @@ class _Transfer(ABC, Generic[_Part]):
     fatal: tuple[type[TableVaultError], ...] = (TVCredentialsError,)
     """A failure of one object that ends the transfer: nobody wants a hundred prompts for logins."""
 
-    def __init__(self, transport: Transport, store: ObjectStore, progress: Progress) -> None:
+    def __init__(self, transport: Transport, store: ObjectFiles, progress: Progress) -> None:
         self._transport = transport
         self._store = store
         self._progress = progress
