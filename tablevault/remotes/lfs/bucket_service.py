@@ -6,10 +6,12 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.lfs.pointer import Pointer
@@ -20,6 +22,8 @@ from tablevault.remotes.lfs.endpoint import BucketAddress
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from obstore.store import S3Store
+
+T = TypeVar("T")
 
 _CONNECTIONS = 32
 _CONNECT_S = 10
@@ -85,6 +89,52 @@ class ErrorAnswer:
         return ", ".join(filter(None, parts))
 
 
+class Requests:
+    """Runs requests so that whoever waits for one can be released.
+
+    Each has a thread of its own, which nobody has to wait for. The coroutines of obstore could be
+    cancelled, but tokio's threads then call Python, and the process aborts if it ends meanwhile
+    (obstore 0.12).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Future[Any]] = set()
+        self._is_closed = False
+
+    def run(self, request: Callable[[], T]) -> T:
+        """Return the result of a request; raise PassingError if it is stopped."""
+        future: Future[T] = Future()
+
+        def answer() -> None:
+            with contextlib.suppress(InvalidStateError):  # it was stopped
+                try:
+                    future.set_result(request())
+                except Exception as error:  # noqa: BLE001 - whoever waits receives it
+                    future.set_exception(error)
+
+        with self._lock:
+            if self._is_closed:
+                raise PassingError("the transfer was stopped")
+            self._running.add(future)
+        threading.Thread(target=answer, name="tablevault-request", daemon=True).start()
+        try:
+            return future.result()
+        except CancelledError:
+            raise PassingError("the transfer was stopped") from None
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+    def close(self) -> None:
+        """Stop all requests, and accept no others."""
+        with self._lock:
+            self._is_closed = True
+            running = list(self._running)
+        for future in running:
+            future.cancel()
+
+
 class BucketService:
     """The clients of one bucket.
 
@@ -97,6 +147,8 @@ class BucketService:
     ----------
     store : obstore.store.S3Store
         Sends and receives whole objects, and lists them.
+    requests : Requests
+        Runs the requests of both clients.
 
     Raises
     ------
@@ -117,6 +169,7 @@ class BucketService:
         urls = (os.environ.get(name, "") for name in variables)
         self._url = address.endpoint or next(filter(None, urls), "")
         self.store = self._open_store(provider)
+        self.requests = Requests()
 
     @functools.cached_property
     def client(self) -> Any:  # noqa: ANN401 - boto3 makes the class when it is needed

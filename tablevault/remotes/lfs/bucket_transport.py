@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
 
 from tablevault.errors import TVTransferError
 from tablevault.lfs.drafts import Partial
@@ -27,8 +25,6 @@ from tablevault.remotes.lfs.transport import (
     counted_blocks,
     opened,
 )
-
-T = TypeVar("T")
 
 _OBJECTS = "lfs/objects"
 _PAGE = 1000
@@ -66,8 +62,8 @@ class BucketTransport:
         self.where = self._service.where
         self._store = self._service.store
         self._uploads = BucketUploads(self._service)
+        self._requests = self._service.requests
         self._part_size = part_size
-        self._requests = _Requests()
         self._listed: Mapping[ObjectId, int] | None = None
         self._is_whole = False
 
@@ -151,7 +147,6 @@ class BucketTransport:
     def close(self) -> None:
         """Cut all connections, also those in use."""
         self._requests.close()
-        self._uploads.close()
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -223,52 +218,6 @@ class BucketTransport:
             blocks = iter(found.stream(_BLOCK))
             while (block := self._requests.run(lambda: next(blocks, None))) is not None:
                 yield memoryview(block)
-
-
-class _Requests:
-    """Runs requests so that whoever waits for one can be released.
-
-    Each has a thread of its own, which nobody has to wait for. The coroutines of obstore could be
-    cancelled, but tokio's threads then call Python, and the process aborts if it ends meanwhile
-    (obstore 0.12).
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[Future[Any]] = set()
-        self._is_closed = False
-
-    def run(self, request: Callable[[], T]) -> T:
-        """Return the result of a request; raise PassingError if it is stopped."""
-        future: Future[T] = Future()
-
-        def answer() -> None:
-            with contextlib.suppress(InvalidStateError):  # it was stopped
-                try:
-                    future.set_result(request())
-                except Exception as error:  # noqa: BLE001 - whoever waits receives it
-                    future.set_exception(error)
-
-        with self._lock:
-            if self._is_closed:
-                raise PassingError("the transfer was stopped")
-            self._running.add(future)
-        threading.Thread(target=answer, name="tablevault-request", daemon=True).start()
-        try:
-            return future.result()
-        except CancelledError:
-            raise PassingError("the transfer was stopped") from None
-        finally:
-            with self._lock:
-                self._running.discard(future)
-
-    def close(self) -> None:
-        """Stop all requests, and accept no others."""
-        with self._lock:
-            self._is_closed = True
-            running = list(self._running)
-        for future in running:
-            future.cancel()
 
 
 def _key(oid: ObjectId) -> str:

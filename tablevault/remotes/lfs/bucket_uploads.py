@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import io
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,14 +48,9 @@ class BucketUploads:
     def __init__(self, service: BucketService) -> None:
         self._service = service
         self._prefix = f"{service.address.prefix}/" if service.address.prefix else ""
-        self._stopped = threading.Event()
         self._bucket = {"Bucket": service.address.bucket}
         if os.environ.get("AWS_REQUEST_PAYER", "").lower() in ("1", "true", "requester"):
             self._bucket["RequestPayer"] = "requester"
-
-    def close(self) -> None:
-        """Send no further bytes."""
-        self._stopped.set()
 
     def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]:
         """List uploads whose keys have a prefix; none where the service does not list them."""
@@ -167,8 +160,9 @@ class BucketUploads:
 
     def _send_part(self, content: bytes, request: Mapping[str, Any]) -> str:
         """Send one part; return the tag that the service gives it."""
-        body = _StoppableBytes(content, self._stopped)
-        return str(self._service.client.upload_part(**request, Body=body)["ETag"])
+        client = self._service.client
+        answer = self._service.requests.run(lambda: client.upload_part(**request, Body=content))
+        return str(answer["ETag"])
 
     def _complete(
         self, key: str, upload_id: str, tags: Mapping[int, str], is_there: Callable[[], bool]
@@ -203,23 +197,3 @@ class BucketUploads:
     def _place(self, key: str) -> dict[str, str]:
         """Return bucket and key as parameters of a request."""
         return {**self._bucket, "Key": self._prefix + key}
-
-
-class _StoppableBytes(io.BytesIO):
-    """The bytes of a part, which end with an error when the transfer is stopped."""
-
-    def __init__(self, content: bytes, stopped: threading.Event) -> None:
-        super().__init__(content)
-        self._stopped = stopped
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return bytes.
-
-        Raises
-        ------
-        PassingError
-            The transfer was stopped.
-        """
-        if self._stopped.is_set():
-            raise PassingError("the transfer was stopped")
-        return super().read(size)

@@ -312,8 +312,9 @@ def test_gc_removes_interrupted_uploads(here, parts, bare, tmp_path):
     assert vault.gc(remote="origin", dry_run=False).uploads == 0
 
 
-def test_closing_cuts_a_request_that_waits(here, bucket, contents):
-    [pointer] = here.add(*contents(1))
+@pytest.mark.parametrize("size", [1000, 6 * MB], ids=["whole", "in parts"])
+def test_closing_cuts_a_request_that_waits(here, bucket, size):
+    [pointer] = here.add(bytes(size))
     errors = []
 
     def run(transport):
@@ -322,7 +323,7 @@ def test_closing_cuts_a_request_that_waits(here, bucket, contents):
         except PassingError as error:
             errors.append(error.reason)
 
-    with bucket.holding() as wait, opened(bucket.url()) as transport:
+    with bucket.holding() as wait, opened(bucket.url(), part_size=5 * MB) as transport:
         thread = threading.Thread(target=run, args=[transport])
         thread.start()
         wait()
