@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 
 class Written(Protocol):
-    """A file beside the store, whole and durable: its next place is in it."""
+    """A complete, synced file beside the store, which can move it to its place."""
 
     @property
     def path(self) -> Path:
@@ -62,7 +62,7 @@ class Draft(io.RawIOBase, IO[bytes]):
             self._file.flush()
 
     def close(self, *, sync: bool = True) -> None:
-        """Flush, sync and close; further writes fail. Who does not sync has to do it later."""
+        """Flush, sync and close; further writes fail. With ``sync=False`` the caller syncs it."""
         if not self._file.closed:
             self._file.flush()
             if sync:
@@ -81,7 +81,7 @@ class Draft(io.RawIOBase, IO[bytes]):
 
 
 class Partial:
-    """The first bytes of an object, in a file of its own that one writer at a time holds.
+    """The first bytes of an object, in a file that one writer at a time has locked.
 
     Nothing in it is trusted: :meth:`finish` checks the sha256 of all bytes.
 
@@ -90,7 +90,7 @@ class Partial:
     path : Path
         Where the bytes are kept until they are all there.
     pointer : Pointer
-        What they have to become.
+        The object.
     """
 
     def __init__(self, path: Path, pointer: Pointer) -> None:
@@ -101,11 +101,11 @@ class Partial:
         self._size = 0
 
     def claim(self) -> bool:
-        """Open the file and become its only writer; False if it has one already."""
+        """Open the file and become its only writer; return False if it has one already."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         file = os.fdopen(descriptor, "r+b")
-        # Who held it until now may have finished: then the name is gone, or another file's.
+        # The last writer may have finished: then the file is gone, or another one has its name.
         if not (lock_descriptor(descriptor, blocking=False) and _is_at(self.path, descriptor)):
             file.close()
             return False
@@ -125,21 +125,21 @@ class Partial:
         self._size += memoryview(data).nbytes
 
     def restart(self) -> None:
-        """Throw away what is here."""
+        """Discard all bytes."""
         file = self._open_file()
         file.seek(0)
         file.truncate()
         self._hash, self._size = hashlib.sha256(), 0
 
     def clone(self, source: BinaryIO) -> bool:
-        """Share the blocks of `source`, copy-on-write; False where the file system cannot."""
+        """Share the blocks of `source`, copy-on-write; return False if that is impossible."""
         if self._size or not links.clone(source.fileno(), self._open_file().fileno()):
             return False
         self._reread()
         return True
 
     def finish(self) -> bool:
-        """Make the bytes durable when they are the right ones; else throw them away."""
+        """Sync the bytes if their hash is right; otherwise discard them. Return which."""
         file = self._open_file()
         if self._size != self.pointer.size or self._hash.hexdigest() != self.pointer.oid:
             self.restart()
@@ -149,7 +149,7 @@ class Partial:
         return True
 
     def close(self) -> None:
-        """Let others write; what is here stays, an empty file does not."""
+        """Let others write; bytes stay, an empty file does not."""
         if self._file is None:
             return
         if not self._size:

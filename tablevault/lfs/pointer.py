@@ -11,7 +11,7 @@ LONGEST_POINTER = 1024
 """A blob of this many bytes or more is no pointer."""
 
 EMPTY = ObjectId("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-"""sha256 of no bytes: never stored, its pointer is the empty blob."""
+"""sha256 of no bytes: such an object is never stored, and its pointer is the empty blob."""
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d{1,19})\n"

@@ -46,10 +46,10 @@ CREATE TABLE IF NOT EXISTS hashed (
 
 
 class Fetch(Protocol):
-    """Brings an object that is not here, from wherever the vault may get it."""
+    """Fetches an object that is missing here."""
 
     def __call__(self, pointer: Pointer) -> None:
-        """Make the object of `pointer` present in the store, or raise."""
+        """Fetch the object of `pointer` into the store, or raise."""
 
 
 class ObjectStore:
@@ -89,10 +89,10 @@ class ObjectStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep objects from coming and going; take it last and for milliseconds only.
+        """Lock the store against additions and removals; lock it last, for milliseconds only.
 
-        Needs of new objects are recorded within it, and a deletion looks for needs within it:
-        so nothing is deleted between the look "is it there already?" and the commit.
+        New needs of objects are recorded under this lock, and a deletion checks needs under it: so
+        no object is deleted between the check that it is here and the commit that names it.
         """
         with locked(self._scratch.parent / "objects.lock"):
             yield
@@ -109,8 +109,8 @@ class ObjectStore:
         Raises
         ------
         OSError
-            A file cannot be read, is no regular one, or changes meanwhile; ``filename`` tells
-            which.
+            A file cannot be read, is no regular one, or changes meanwhile; ``filename`` names
+            it.
         """
         drafts = []
         for source in sources:
@@ -139,7 +139,7 @@ class ObjectStore:
         return Partial(self._incomplete / pointer.oid, pointer)
 
     def missing(self, drafts: Iterable[Draft]) -> list[ObjectId]:
-        """Name the objects that :meth:`keep` would add; call it within :meth:`locked`."""
+        """Return the objects that :meth:`keep` would add; call it within :meth:`locked`."""
         pointers = (draft.pointer for draft in drafts)
         return [pointer.oid for pointer in pointers if not self.has(pointer)]
 
@@ -206,7 +206,7 @@ class ObjectStore:
         )
 
     def every(self) -> Iterator[tuple[ObjectId, os.stat_result]]:
-        """List what lies in the store under the name of an object, sound or not."""
+        """List the files of the store that have the name of an object, sound or not."""
         folders = dict.fromkeys((self._objects, self._former))
         for path in (path for folder in folders for path in matching(folder, "??/??/*")):
             if _OID.fullmatch(path.name) and path == self.path(ObjectId(path.name)):
@@ -214,14 +214,14 @@ class ObjectStore:
                     yield ObjectId(path.name), path.lstat()
 
     def stat(self, oid: ObjectId) -> os.stat_result | None:
-        """Return the stat of what lies in the place of an object; None when nothing does."""
+        """Return the stat of the file of an object; None if there is none."""
         try:
             return self.path(oid).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def digest(self, oid: ObjectId) -> ObjectId:
-        """Hash what lies in the place of an object.
+        """Return the hash of the file of an object.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class ObjectStore:
         self.path(oid).chmod(links.READ_ONLY)
 
     def damaged(self, oid: ObjectId) -> Path | None:
-        """Return where the damaged file of an object lies that was moved away, None without one."""
+        """Return the path of a damaged object that was moved away; None if there is none."""
         path = self._bad / oid
         return path if path.exists() else None
 
@@ -272,10 +272,10 @@ class ObjectStore:
 
     @contextmanager
     def links_replaced(self) -> Iterator[None]:
-        """Note that no hard link is left when the body, which replaces them, has ended.
+        """Record that no hard link is left once the body, which replaces them, has ended.
 
-        The note takes its name last, and each new link removes it: after a crash, or a new link,
-        the next opening searches again.
+        The record is renamed into place last, and each new link removes it: after a crash, or a
+        new link, the next opening searches again.
         """
         self._replacing.touch()
         yield
@@ -285,7 +285,7 @@ class ObjectStore:
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
         """Remove objects that are not needed; takes :meth:`locked` itself.
 
-        From a store that is shared nothing is removed: this vault does not know who needs it.
+        Nothing is removed from a shared store: this vault does not know who needs it.
         """
         if self.is_shared:
             return
@@ -337,7 +337,7 @@ class ObjectStore:
                 target = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
             path.replace(target)
         except FileNotFoundError:
-            # Never here, or another reader was faster: it says what became of the object.
+            # It was never here, or another reader was faster, and reports it.
             return target if target.exists() else None
         return target
 
@@ -349,13 +349,13 @@ class ObjectStore:
                 return path
         except FileNotFoundError:
             pass
-        # Somebody wrote into a link to it: theirs is one file, and this will be another one.
+        # Somebody wrote into a hard link to it: that file stays theirs, and this is a new one.
         path.unlink(missing_ok=True)
         path.touch(links.READ_ONLY)
         return path
 
     def path(self, oid: ObjectId) -> Path:
-        """Return where an object is, whatever state it is in, or would be."""
+        """Return the path of an object, sound or not, here or not."""
         path = self._place(oid)
         if self._objects != self._former and not path.exists():
             former = self._former / oid[:2] / oid[2:4] / oid
@@ -363,7 +363,7 @@ class ObjectStore:
         return path
 
     def _place(self, oid: ObjectId) -> Path:
-        """Return where an object is kept from now on; known to this class alone."""
+        """Return the path at which an object is added."""
         return self._objects / oid[:2] / oid[2:4] / oid
 
 
@@ -387,7 +387,7 @@ class HashCache:
         return bool(row == stamp)
 
     def remember(self, entries: Iterable[tuple[ObjectId, Stamp]]) -> None:
-        """Note that each object was hashed when its file had the stamp beside it."""
+        """Remember the stamp that each object had when it was hashed."""
         rows = [(oid, *stamp) for oid, stamp in entries]
         try:
             with self._file.write() as connection:
@@ -408,7 +408,7 @@ def _copy_whole(source: Path, draft: Draft) -> None:
 
 
 def _open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read; whatever else goes by that name cannot make us wait."""
+    """Open a regular file to read it; raise OSError for any other kind, without a wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

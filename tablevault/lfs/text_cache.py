@@ -1,4 +1,4 @@
-"""A cache of texts made from objects, by their sha256; gone when the object goes."""
+"""A cache of texts made from objects, by their sha256; a text is removed with its object."""
 # ruff: noqa: PTH103, PTH105, PTH108, PTH123 - git starts a program for each dataframe that it shows; pathlib costs it 5 ms
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LIMIT_BYTES = 256 << 20
 
 
 def read_text(state: str, oid: str) -> bytes | None:
-    """Return the text that was kept for an object; None when there is none that is whole.
+    """Return the cached text of an object; None if there is no complete one.
 
     `state` is the folder ``.git/tablevault``. Nothing is synced, so a crash may leave a part.
     """
@@ -28,7 +28,7 @@ def read_text(state: str, oid: str) -> bytes | None:
 
 
 def keep_text(state: str, oid: str, text: bytes) -> None:
-    """Keep the text of an object; where that cannot be done it is made again the next time."""
+    """Cache the text of an object; if that fails, the text is made again the next time."""
     folder = f"{state}/{_FOLDER}"
     path = f"{folder}/{oid}"
     beside = f"{path}.{os.getpid()}.tmp"
@@ -46,7 +46,7 @@ def keep_text(state: str, oid: str, text: bytes) -> None:
 
 
 def drop_text(state: str, oid: str) -> None:
-    """Remove what was kept for an object."""
+    """Remove the cached text of an object."""
     with contextlib.suppress(OSError):
         os.unlink(f"{state}/{_FOLDER}/{oid}")
 

@@ -100,8 +100,5 @@ def _receive(
     # Opening a vault loads this module, and seldom fetches.
     from tablevault.remotes.lfs.transfer import open_transport, receive
 
-    transport = open_transport(folder, remote, "download")
-    try:
+    with contextlib.closing(open_transport(folder, remote, "download")) as transport:
         return receive(transport, pointers, store, progress)
-    finally:
-        transport.close()

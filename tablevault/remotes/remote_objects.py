@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def write_state(vault: Vault, remote: str, state: RemoteState) -> None:
     }
     path = _path(vault, remote)
     beside = vault.state / "tmp" / f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         try:
             beside.write_text(json.dumps(value), "ascii")
@@ -259,20 +259,14 @@ def missing_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dic
     wanted = list(pointers)
     if not wanted:
         return {}
-    transport = open_transport(vault.path, remote, "download", is_push=True)
-    try:
+    with closing(open_transport(vault.path, remote, "download", is_push=True)) as transport:
         return find_missing(transport, wanted, vault.progress())
-    finally:
-        transport.close()
 
 
 def damaged_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dict[Pointer, str]:
     """Return damaged objects of a remote, with their places; LFS servers check theirs."""
-    transport = open_transport(vault.path, remote, "download", is_push=True)
-    try:
+    with closing(open_transport(vault.path, remote, "download", is_push=True)) as transport:
         found = {pointer: transport.damaged(pointer) for pointer in pointers}
-    finally:
-        transport.close()
     return {pointer: place for pointer, place in found.items() if place}
 
 
@@ -280,11 +274,8 @@ def _send(vault: Vault, remote: str, pointers: Collection[Pointer]) -> TransferR
     """Send objects; all must arrive."""
     if not pointers:
         return NO_TRANSFER
-    transport = open_transport(vault.path, remote, "upload", ref=MAIN)
-    try:
+    with closing(open_transport(vault.path, remote, "upload", ref=MAIN)) as transport:
         report = send(transport, pointers, vault.store, vault.progress())
-    finally:
-        transport.close()
     report.check()
     return report
 
