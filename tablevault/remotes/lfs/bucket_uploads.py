@@ -22,6 +22,8 @@ from tablevault.remotes.lfs.bucket_service import BucketService, ErrorAnswer
 from tablevault.remotes.lfs.transport import TransferMeter
 
 _PARTS_AT_ONCE = 4
+# Some services know the condition for whole objects only.
+_CONDITION_FAILED = frozenset({HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_IMPLEMENTED})
 _GONE = frozenset({"NoSuchUpload", "InvalidPart"})
 # Settings of obstore that boto3 does not read.
 _ENCRYPTION = {
@@ -178,7 +180,7 @@ class BucketUploads:
         try:
             client.complete_multipart_upload(**request, IfNoneMatch="*")
         except client.exceptions.ClientError as error:
-            if ErrorAnswer.of_boto(error).status != HTTPStatus.PRECONDITION_FAILED:
+            if ErrorAnswer.of_boto(error).status not in _CONDITION_FAILED:
                 raise
             if is_there():
                 self.abort(key, upload_id)
