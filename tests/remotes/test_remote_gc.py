@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pandas as pd
 import pytest
 
@@ -184,16 +182,6 @@ def test_a_remote_that_shares_the_place_is_asked_too(ana, place, tmp_path):
             ana.gc(remote="origin", grace_s=0, dry_run=False)
         ana.push("second")
     assert ana.gc(remote="origin", grace_s=0, dry_run=False).objects == 1
-
-
-@in_both
-def test_other_files_there_are_none_of_its_business(ana, place):
-    odd = place[2] / "ab/cd/note.txt"
-    odd.parent.mkdir(parents=True)
-    odd.touch()
-    os.utime(odd, (0, 0))
-    assert ana.gc(remote="origin", grace_s=0, dry_run=False).objects == 0
-    assert odd.exists()
 
 
 def test_a_server_does_not_list_its_objects(tmp_path, real_server, git):

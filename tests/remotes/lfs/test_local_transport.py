@@ -6,12 +6,14 @@ import errno
 import os
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tablevault.errors import TVFileError, TVRemoteError, TVTransferError
 from tablevault.files import links
+from tablevault.remotes.lfs.transfer import open_transport
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import error_of, fetch, push
 
@@ -43,6 +45,15 @@ def test_objects_are_copied_there_and_back(here, place, bare, contents):
     assert counted["receive"] == report.bytes
     assert not list((bare / "lfs/tmp").iterdir())
     assert not list((there.path / ".git/tablevault/incomplete").iterdir())
+
+
+def test_only_objects_are_listed(here, bare, contents):
+    pointers = here.add(*contents(2))
+    push(here, pointers, str(bare))
+    (bare / "lfs/objects/ab/cd").mkdir(parents=True)
+    (bare / "lfs/objects/ab/cd/note.txt").touch()
+    with closing(open_transport(here.path, str(bare), "upload")) as transport:
+        assert {each.oid for each in transport.every()} == {each.oid for each in pointers}
 
 
 def test_two_vaults_never_share_an_inode(here, place, bare, contents):
