@@ -9,13 +9,10 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError
-from tablevault.names import RESERVED_TABLES
 from tests.looking import git, state_of
 
-BAD_NAMES = ["", "a b", "a/b", "../x", "a.b", "x\n", "é", "a" * 101, ".x", *sorted(RESERVED_TABLES)]
 
-
-@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("name", ["", "../x", "a" * 101, "artifacts"])
 def test_a_bad_name_changes_nothing(vault: TableVault, vault_path: Path, name: str) -> None:
     vault.create_table("papers")
     before = state_of(vault_path)
