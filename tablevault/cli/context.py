@@ -244,6 +244,11 @@ def _git_author(folder: Path) -> str:
                 " repairs the settings of a vault.",
             ),
         )
+    if settings is None:
+        raise TVArgumentError(
+            "There is no author: the program git, which would know one, is not on the PATH.",
+            "Pass --author, set TABLEVAULT_AUTHOR, or install git.",
+        )
     raise TVArgumentError(
         "There is no author.",
         "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -271,6 +272,8 @@ def _text(value: object) -> str | None:
         return None
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Decimal) and value.is_nan():
+        return None
     as_iso = getattr(value, "isoformat", None)
     return str(as_iso()) if callable(as_iso) else str(value)
 

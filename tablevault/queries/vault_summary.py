@@ -246,8 +246,9 @@ class TableSummary:
 
     @property
     def states(self) -> Sequence[str]:
-        """States of current and of temporary instances; each state once."""
+        """States of current and of temporary instances, and whether calls failed; each once."""
         found = ["current" if each.instance.success else "partial" for each in self.current]
+        found += ["errors" for each in self.current if each.instance.errors]
         return list(dict.fromkeys([*found, *(each.state for each in self.temps)]))
 
 

@@ -193,7 +193,8 @@ def _parts(summary: InstanceSummary, height: int) -> list[tuple[str, int]]:
     """Divide the height of a bar among what computed its rows, from the top."""
     counts = summary.results
     if counts is None or not sum(counts):
-        return [("plain" if _has_no_calls(summary) else "unknown", height)]
+        is_plain = summary.rows == 0 or _has_no_calls(summary)
+        return [("plain" if is_plain else "unknown", height)]
     foot = round(height * counts[1] / sum(counts))
     # A single call is visible, too.
     foot = min(max(foot, int(counts[1] > 0)), height - int(counts[0] > 0))

@@ -87,6 +87,13 @@ def test_an_author_needs_no_address(vault, run, monkeypatch):
     assert git(Path.cwd(), "log", "-1", "--format=%an").strip() == "Ana"
 
 
+def test_without_git_an_author_has_to_be_named(vault, run, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    code, _, err = run("create-table", "t")
+    assert code == 1
+    assert "git, which would know one, is not on the PATH. Pass --author" in err
+
+
 def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
     (tmp_path / "empty").write_text("", encoding="utf-8")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "empty"))

@@ -68,6 +68,10 @@ def test_it_shows_which_calls_have_failed(vault):
     page = page_of(summary_of(vault))
     assert "ValueError: &lt;b&gt;1<" in page
     assert "9 more errors" in page
+    assert page.count('<span class="badge errors">59 errors</span>') == 2
+    assert '<span class="badge errors">errors</span>' not in page  # one table has no list of tables
+    vault.create_table("other")
+    assert '<span class="badge errors">errors</span>' in page_of(summary_of(vault))
     check_sound(page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from tests.looking import check_clean
         (float("inf"), "inf", "Infinity"),
         ([float("-inf")], '["-Infinity"]', ["-Infinity"]),
         (b"\x00\xff", "00ff", "00ff"),
+        (Decimal("NaN"), "", None),
     ],
 )
 def test_a_value_that_a_format_does_not_know_is_a_text_that_names_it(cell, in_csv, in_json):
