@@ -56,7 +56,7 @@ class RunLimits:
     begun: Path | None = None
 
 
-class Begun:
+class BegunCalls:
     """Counts calls when they begin and when they end, by builder; for several threads.
 
     There is one file for each version of a table. Its first line says for which process; each

@@ -355,7 +355,7 @@ _SETTLED = (str, list, dict, set, tuple, frozenset, bytes, bytearray)
 """Types whose values stay what they are, whatever else comes into a column without dtype."""
 
 
-class Gaps:
+class MissingCells:
     """The missing cells of a draft, in which they are null.
 
     Parameters

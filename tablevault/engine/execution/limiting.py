@@ -11,7 +11,7 @@ from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.spending import Spent, sum_of
 from tablevault.engine.calls.usage import Meter, UsageReport
-from tablevault.engine.execution.budgets import TRIES, Begun, Budget, RunLimits
+from tablevault.engine.execution.budgets import TRIES, BegunCalls, Budget, RunLimits
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.rates import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
@@ -51,7 +51,7 @@ class Gate:
     ) -> None:
         self._builder = builder
         self._progress = progress
-        self._begun: Begun | None = None
+        self._begun: BegunCalls | None = None
         self._prices = run.prices
         self._budgets = budgets
         self._rates = rates
@@ -77,7 +77,7 @@ class Gate:
         """Return what adds up the usage of one call."""
         return Meter(self._priced)
 
-    def note_in(self, begun: Begun) -> None:
+    def note_in(self, begun: BegunCalls) -> None:
         """Let a file tell which calls have begun: a kill loses none."""
         self._begun = begun
 
@@ -238,7 +238,7 @@ class Limiting:
         self._run = run
         self._spent: Mapping[str, Spent] = {}
         self._rates: Rates | None = None
-        self._begun = None if run.begun is None else Begun(run.begun)
+        self._begun = None if run.begun is None else BegunCalls(run.begun)
         vault = run.vault
         self._vault = Budget(
             owner="the budget of the vault for one execution",

@@ -22,7 +22,7 @@ from tablevault.engine.calls.ledger import BuilderColumns, Ledger, ReusePolicy
 from tablevault.engine.calls.records import NO_ROW, CallRecord, KeptFile
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.summaries import Expected
-from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, Gaps
+from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, MissingCells
 from tablevault.engine.execution.reuse import UnknownRows
 from tablevault.engine.execution.run import Ready
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
@@ -157,7 +157,7 @@ class Preview:
         self._has_open_rows = index is not None
         self._ledger = ledger
         self._draft = run.draft
-        self._gaps = Gaps(run.draft)
+        self._missing = MissingCells(run.draft)
 
     def builders(self, *, run_index: bool) -> tuple[PlannedBuilder, ...]:
         """Count the calls of each builder, in the order of execution.
@@ -201,11 +201,11 @@ class Preview:
         columns = self._run.plan.columns
         if self.rows_from != INDEX or self._run.builders[0].keep_old:
             return ExpectedTable(columns=columns, rows=self._draft.rows + self._more_rows)
-        return expected_of(self._draft, columns, self._gaps.columns)
+        return expected_of(self._draft, columns, self._missing.columns)
 
     def _unknown_rows(self, builder: ResolvedBuilder, key: Sequence[str]) -> UnknownRows:
         """Return the rows of a builder whose calls cannot be known yet."""
-        found = self._gaps.unknown(builder, key)
+        found = self._missing.unknown(builder, key)
         tables = self._open.get(builder.name, ())
         return replace(found, rows=found.rows | True, tables=tables) if tables else found
 
@@ -266,7 +266,7 @@ class Preview:
         lacking = [name for name in builder.changed_columns if name not in there]
         for name in lacking:
             self._draft.set_column(name, pd.Series([None] * len(frame), dtype=object, name=name))
-        self._gaps.add(lacking, range(len(frame)))
+        self._missing.add(lacking, range(len(frame)))
         return True
 
     def _set_index(self, builder: ResolvedBuilder, columns: Mapping[str, pd.Series]) -> None:
@@ -328,8 +328,8 @@ class Preview:
         """Add columns to the draft, and note the cells that are still to be made."""
         for name, series in results.partial_columns(made, builder).items():
             self._draft.set_column(name, series)
-        self._gaps.add(builder.changed_columns, where(~made.there))
-        self._gaps.add_changing(builder, made)
+        self._missing.add(builder.changed_columns, where(~made.there))
+        self._missing.add_changing(builder, made)
 
     def _find_in_order(self, finder: Finder, found: FoundRows) -> None:
         """Search for rows that can be searched for only when those before them are there."""

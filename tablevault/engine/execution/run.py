@@ -29,7 +29,7 @@ from tablevault.engine.execution.caller import by_name
 from tablevault.engine.execution.context import RunContext, RunOptions
 from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.executors import CallPlace, slots_of
-from tablevault.engine.execution.finder import Gaps
+from tablevault.engine.execution.finder import MissingCells
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.execution.remote_calls import AHEAD, RemoteCalls
@@ -438,10 +438,10 @@ def run_all(run: Ready) -> RunResult:
     run.context.options.control.begin()
     done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(index)
-    gaps = Gaps(run.draft)
+    missing = MissingCells(run.draft)
     for builder, step, written in run.column_steps():
-        done.append(step.run(run.reuse.decide(builder, written), gaps.rows_lacking(builder)))
-        gaps.add(builder.changed_columns, step.missing)
+        done.append(step.run(run.reuse.decide(builder, written), missing.rows_lacking(builder)))
+        missing.add(builder.changed_columns, step.missing)
     frame = made = run.draft.finished(run.plan.columns)
     dtypes = {name: dtype for builder in run.builders for name, dtype in builder.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:
@@ -487,12 +487,12 @@ def run_first(run: Ready, rows: int) -> tuple[BuilderResult, ...]:
     run.context.options.control.begin()
     done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(run.builders[0])
-    gaps = Gaps(run.draft)
+    missing = MissingCells(run.draft)
     for builder, step, written in run.column_steps():
-        unknown = gaps.unknown(builder)
+        unknown = missing.unknown(builder)
         waiting = frozenset(unknown.rows.nonzero()[0].tolist())
         done.append(step.run(run.reuse.decide(builder, written, unknown), waiting, rows))
-        gaps.add(builder.changed_columns, step.missing)
+        missing.add(builder.changed_columns, step.missing)
     return tuple(done)
 
 

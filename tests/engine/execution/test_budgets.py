@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from tablevault.engine.calls.spending import Spent
-from tablevault.engine.execution.budgets import Begun
+from tablevault.engine.execution.budgets import BegunCalls
 
 
 def begin(folder, recorded=None, process="p"):
-    begun = Begun(folder)
+    begun = BegunCalls(folder)
     return begun, begun.start("version", process, recorded or {})
 
 
