@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from tablevault.cli.command import Argument, Command, option, positional, repeated, switch
 from tablevault.cli.context import CommandContext, UsageError, refuse_below_file
 from tablevault.cli.errors import Tell, in_shell
-from tablevault.cli.output import Listing
+from tablevault.cli.output import Listing, TextOutput
 from tablevault.wording import Call
+
+if TYPE_CHECKING:
+    from tablevault.remotes.reports import PullReport, PushReport
 
 _REMOTE = positional("remote", "name or address of the remote", "remote", default="origin")
 _ALL = Argument(
@@ -117,7 +122,14 @@ def _push(context: CommandContext, given: argparse.Namespace) -> object:
     """Bring a remote up to date."""
     from tablevault.remotes import push
 
-    return push.push(context.vault(), given.remote, temp=given.temp)
+    return _outcome(push.push(context.vault(), given.remote, temp=given.temp))
+
+
+def _outcome(report: PushReport | PullReport) -> TextOutput:
+    """Return a report as a sentence, and its fields for a program: what failed was raised."""
+    facts = dataclasses.asdict(report)
+    del facts["objects"]["failures"]
+    return TextOutput(str(report), facts)
 
 
 def _pull(context: CommandContext, given: argparse.Namespace) -> object:
@@ -127,7 +139,8 @@ def _pull(context: CommandContext, given: argparse.Namespace) -> object:
     resolve: dict[str, str] = {}
     for side in ("ours", "theirs"):
         resolve |= dict.fromkeys(getattr(given, side) or (), side)
-    return pull.pull(context.vault(), given.remote, data=_ALL.value(given), resolve=resolve)
+    data = _ALL.value(given)
+    return _outcome(pull.pull(context.vault(), given.remote, data=data, resolve=resolve))
 
 
 def _paths(side: str, whose: str) -> Argument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 
 from tests.looking import git
@@ -13,7 +14,10 @@ def test_two_vaults_share_by_commands(made, run, tmp_path, monkeypatch):
     assert run("remote")[1] == ""
     assert run("remote", "origin", "../hub.git")[0] == 0
     assert run("remote")[1] == f"origin\t{tmp_path}/hub.git\n"
-    assert run("push")[1].startswith("Pushed ")
+    pushed = json.loads(run("push", "--json")[1])
+    assert pushed["refs"]
+    assert pushed["objects"]["objects"] > 0
+    assert run("push")[1] == "origin is up to date.\n"
     monkeypatch.chdir(tmp_path)
     assert run("clone", "hub.git", "--all")[:2] == (0, f"Cloned → {tmp_path}/hub\n")
     monkeypatch.chdir("hub")
