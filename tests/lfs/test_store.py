@@ -271,7 +271,7 @@ def test_many_readers_of_a_damaged_object_get_the_same_error(store, root):
     assert [type(error) for error in errors] == [TVFileError] * 8
 
 
-def test_an_object_is_laid_out_read_only_and_recognised(store, root):
+def test_an_object_is_checked_out_read_only_and_recognised(store, root):
     pointer = put(store, b"hello")
     store.check_out(pointer, root / "target")
     assert (root / "target").read_bytes() == b"hello"

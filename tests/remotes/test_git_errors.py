@@ -71,7 +71,7 @@ def free_port():
 class TestRefusals:
     """The host has reasons of its own, and these reach whoever pushes."""
 
-    def test_the_words_of_a_hook_are_told(self, ana, bare):
+    def test_the_words_of_a_hook_are_reported(self, ana, bare):
         hook(bare, "pre-receive", "cat >/dev/null; echo only team blue >&2; echo ask Bo; exit 1")
         text = fault(ana.push)
         assert "refuses: pre-receive hook declined" in text
@@ -88,7 +88,7 @@ class TestRefusals:
         assert "\x1b" not in text
         assert r"\x1b[2Jgone" in text
 
-    def test_a_limit_of_size_is_told(self, ana, bare):
+    def test_a_limit_of_size_is_reported(self, ana, bare):
         stock(bare, "config", "receive.maxInputSize", "500")
         assert "does not accept a push of this size" in fault(ana.push)
 
@@ -161,7 +161,7 @@ class TestWithoutAtomicPushes:
         assert "It says: no tags." in fault(ana.push)
         assert refs(bare) == {}
 
-    def test_what_has_moved_before_main_was_refused_is_told(self, ana, bare):
+    def test_what_has_moved_before_main_was_refused_is_reported(self, ana, bare):
         closed = hook(bare, "update", f"[ $1 != {HEAD} ] || {{ echo closed >&2; exit 1; }}")
         text = fault(ana.push)
         assert "It says: closed. It has accepted refs/tags/t/base_" in text
@@ -336,7 +336,7 @@ class TestHttp:
             (503, TVRemoteError, "answers with error 503. It says: suspended. Try again later."),
         ],
     )
-    def test_the_status_and_the_words_are_told(self, ana, servers, status, kind, text):
+    def test_the_status_and_the_words_are_reported(self, ana, servers, status, kind, text):
         server = servers()
         server.refuse("GET", "/", status, body=b"suspended", Content_Type="text/plain")
         aim(ana, server.url)

@@ -200,7 +200,7 @@ def test_what_was_committed_all_the_same_is_not_pushed(tmp_path, name, said):
     assert stock(tmp_path / "hub.git", "for-each-ref") == ""
 
 
-def test_a_symbolic_link_is_told_of_when_it_is_committed_and_not_pushed(tmp_path):
+def test_a_symbolic_link_is_reported_when_it_is_committed_and_not_pushed(tmp_path):
     vault = new_vault(tmp_path / "v", multiple=False)
     (tmp_path / "v/link").symlink_to("vault.yaml")
     stock(tmp_path / "v", "add", "link")

@@ -110,7 +110,7 @@ def test_an_interrupt_that_wakes_nobody_ends_a_transfer(tmp_path):
     thread.join()
 
 
-def test_a_missing_program_is_told(tmp_path):
+def test_a_missing_program_is_reported(tmp_path):
     with pytest.raises(TVRemoteError, match='program "no-such" cannot be run: No such file'):
         run(["no-such"], tmp_path)
 

@@ -151,7 +151,7 @@ def test_data_comes_at_once_on_request(ana, bare, tmp_path):
     same(ana, bo)
 
 
-def test_data_that_cannot_come_is_told(shared, bare, tmp_path):
+def test_data_that_cannot_come_is_reported(shared, bare, tmp_path):
     _, bo = shared
     bare.rename(tmp_path / "away")
     with pytest.raises(TVFileError, match=r"(?s)is missing, and no remote has it\. origin:.*hub"):
@@ -159,7 +159,7 @@ def test_data_that_cannot_come_is_told(shared, bare, tmp_path):
     sound(bo)
 
 
-def test_lazy_data_is_laid_out_later(shared):
+def test_lazy_data_is_checked_out_later(shared):
     ana, bo = shared
     file = path_of(bo) / "tables/t/base/dataframe.parquet"
     assert file.stat().st_size < 200
@@ -169,7 +169,7 @@ def test_lazy_data_is_laid_out_later(shared):
     same(ana, bo)
 
 
-def test_a_frame_that_was_read_is_laid_out_by_the_next_opening(shared):
+def test_a_frame_that_was_read_is_checked_out_by_the_next_opening(shared):
     _, bo = shared
     file = path_of(bo) / "tables/t/base/dataframe.parquet"
     assert read(bo) == [1, 2]
@@ -312,7 +312,7 @@ def test_code_edited_by_hand_is_merged(shared):
     sound(bo)
 
 
-def test_code_that_main_and_the_user_have_changed_is_told(shared, caplog):
+def test_code_that_main_and_the_user_have_changed_is_reported(shared, caplog):
     ana, bo = shared
     ana.create_code_module("m", text="A = 1\n")
     ana.push()
@@ -477,7 +477,7 @@ def test_nothing_comes_along_that_could_run(shared, tmp_path, bare):
         ("100644", "vault.yaml", "vault.yaml"),
     ],
 )
-def test_a_hostile_history_is_refused(shared, bare, tmp_path, mode, name, told):
+def test_an_invalid_history_is_refused(shared, bare, tmp_path, mode, name, told):
     _, bo = shared
     mallory = tmp_path / "mallory"
     stock(tmp_path, "clone", "-q", str(bare), str(mallory))
@@ -639,7 +639,7 @@ class TestPlainGit:
         assert hook.read_text(encoding="utf-8") == "#!/bin/sh\nexit 0\n"
 
     @pytest.mark.parametrize(("name", "code"), [("pre-push", 1), ("post-merge", 0)])
-    def test_an_interpreter_that_is_gone_is_told(self, shared, name, code):
+    def test_an_interpreter_that_is_gone_is_reported(self, shared, name, code):
         ana, _ = shared
         hook = path_of(ana) / ".git/hooks" / name
         text = hook.read_text(encoding="utf-8").replace(f"python={sys.executable}", "python=/gone")

@@ -108,7 +108,7 @@ def test_code_that_is_a_link_leaves_the_modules_of_main_alone(clone, outside):
     assert "code/m.py" not in stock(path, "show", "--name-only", "--format=", "main")
 
 
-def test_a_face_that_is_a_link_is_named_with_the_way_out(clone, outside):
+def test_a_temporary_folder_that_is_a_link_is_named_with_the_way_out(clone, outside):
     path = clone("temp", outside)
     vault = TableVault(path, CY)
     with pytest.raises(TVFileError, match=r'"temp" is a symbolic link.*git rm --cached temp; rm'):
@@ -140,7 +140,7 @@ def test_a_partial_clone_says_how_to_bring_the_rest(ana, tmp_path, forgets):
 
 
 @pytest.mark.parametrize("inner", ["builders", "artifacts"])
-def test_a_link_inside_a_face_is_refused_before_anything_is_made(clone, outside, inner):
+def test_a_link_in_a_temporary_folder_is_refused_before_anything_is_made(clone, outside, inner):
     name = f"temp/t/base/{inner}"
     path = clone(name, outside)
     vault = TableVault(path, CY)

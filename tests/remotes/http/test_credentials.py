@@ -111,7 +111,7 @@ def test_a_helper_hears_again_what_it_said_besides(here, server, contents, helpe
     assert helper.asked()[1].startswith("store ")
 
 
-def test_the_path_is_told_only_where_git_would_tell_it(here, server, contents, helper):
+def test_a_helper_gets_the_path_only_where_git_would_pass_it(here, server, contents, helper):
     helper()
     server.login = basic("ana", PASSWORD)
     push(here, here.add(*contents(1)))

@@ -144,7 +144,7 @@ def test_a_redirect_in_a_circle_ends(here, server, contents):
     assert len(server.requests) == 6
 
 
-def test_nobody_at_the_address_is_told_at_once(here, contents):
+def test_nobody_at_the_address_is_reported_at_once(here, contents):
     here.set("lfs.transfer.maxretries", 100)
     with refusing() as port:
         here.git("remote", "add", "origin", f"http://127.0.0.1:{port}/x")
@@ -162,7 +162,7 @@ def refusing(port=0):
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "nobödy.invalid"])
-def test_a_name_that_is_not_known_is_told_at_once(here, contents, host):
+def test_a_name_that_is_not_known_is_reported_at_once(here, contents, host):
     here.git("remote", "add", "origin", f"http://{host}/x")
     here.set("lfs.transfer.maxretries", 1)
     with pytest.raises(TVRemoteError, match=rf"{host} cannot be reached: its name"):

@@ -230,7 +230,7 @@ def test_a_download_goes_on_where_the_last_one_stopped(here, server, contents):
     assert here.read(pointer) == made
 
 
-def test_a_download_that_only_died_before_it_was_kept_is_not_repeated(here, server, contents):
+def test_a_whole_download_that_was_not_kept_before_a_crash_is_not_repeated(here, server, contents):
     [made] = contents(1)
     pointer = pointer_of(made)
     server.add(made)
@@ -417,7 +417,7 @@ def test_an_object_that_changes_while_it_is_sent_never_arrives(here, server, con
         (b'{"objects": [], "hash_algo": "sha512"}', "a hash other than sha256"),
     ],
 )
-def test_an_answer_that_is_none_is_told(here, server, contents, body, text):
+def test_an_answer_that_is_none_is_reported(here, server, contents, body, text):
     server.refuse("POST", "batch$", 200, body=body)
     with pytest.raises(TVRemoteError, match=text):
         push(here, here.add(*contents(1)))
@@ -438,7 +438,7 @@ def test_an_answer_that_is_none_is_told(here, server, contents, body, text):
         {"href": "http://h/", "header": {"X Y": "a"}},
     ],
 )
-def test_an_action_that_makes_no_sense_is_told(here, server, contents, action):
+def test_an_action_that_makes_no_sense_is_reported(here, server, contents, action):
     [pointer] = here.add(*contents(1))
 
     @server.on("POST", "batch$")
@@ -533,13 +533,15 @@ def test_a_report_raises_its_first_failure_and_counts_the_others(here, server, c
         (509, r"has no transfers left \(509\)"),
     ],
 )
-def test_a_refusal_of_all_is_told(here, server, contents, status, text):
+def test_a_refusal_of_all_is_reported(here, server, contents, status, text):
     server.refuse("POST", "batch$", status, body=b"<html></html>")
     with pytest.raises(TVRemoteError, match=text):
         push(here, here.add(*contents(1)))
 
 
-def test_a_repository_that_is_not_there_is_told_in_the_words_of_the_server(here, server, contents):
+def test_a_repository_that_is_not_there_is_reported_in_the_words_of_the_server(
+    here, server, contents
+):
     body = json.dumps({"message": "Not Found"}).encode()
     server.refuse("POST", "batch$", 404, body=body)
     with pytest.raises(TVRemoteError, match=r'refuses \(404, "Not Found"\)'):
@@ -757,7 +759,7 @@ def test_a_login_that_is_taken_away_ends_all(here, server, contents):
     assert len(server.headers("POST", "batch")) < 20
 
 
-def test_a_store_that_cannot_keep_what_has_come_is_told(here, server, contents, monkeypatch):
+def test_a_store_that_cannot_keep_what_has_come_is_reported(here, server, contents, monkeypatch):
     [made] = contents(1)
     server.add(made)
 

@@ -112,7 +112,7 @@ def test_git_lfs_does_not_send_what_we_sent(committed, remote, contents, place):
     assert fetch(here, pointers)[0].objects == 3
 
 
-def test_a_real_server_without_the_right_password_is_told(committed, real_server, contents):
+def test_a_real_server_without_the_right_password_is_reported(committed, real_server, contents):
     url, _ = real_server("ana:pw")
     stock, pointers = committed(contents(1))
     stock.git("remote", "add", "origin", f"{url.replace('://', '://ana:wrong@')}/ana/papers.git")

@@ -218,7 +218,7 @@ def test_git_lfs_gives_no_permission_that_we_do_not(here, place, contents, progr
     assert modes[0] == modes[1] or shared != "umask"
 
 
-def test_what_died_in_the_middle_is_swept_after_a_day(here, bare, contents):
+def test_leftovers_of_a_crash_are_removed_after_a_day(here, bare, contents):
     pointers = here.add(*contents(1))
     folder = bare / "lfs/tmp"
     folder.mkdir(parents=True)
@@ -232,7 +232,7 @@ def test_what_died_in_the_middle_is_swept_after_a_day(here, bare, contents):
     assert sorted(path.name for path in folder.iterdir()) == sorted([names[1], "of-git-lfs"])
 
 
-def test_a_full_disk_over_there_is_told(here, bare, contents, monkeypatch):
+def test_a_full_disk_of_the_remote_is_reported(here, bare, contents, monkeypatch):
     fsync = os.fsync
 
     def refuse(descriptor):
@@ -249,14 +249,14 @@ def test_a_full_disk_over_there_is_told(here, bare, contents, monkeypatch):
     assert not list((bare / "lfs/tmp").iterdir())
 
 
-def test_a_repository_that_may_not_be_written_is_told(here, bare, contents):
+def test_a_repository_that_may_not_be_written_is_reported(here, bare, contents):
     (bare / "lfs").write_text("in the way")
     report, _ = push(here, here.add(*contents(1)), str(bare))
     assert "did not take object" in str(error_of(report))
     assert "Ask its owner" in str(error_of(report))
 
 
-def test_an_object_that_cannot_be_read_is_told(here, bare, contents, monkeypatch):
+def test_an_object_that_cannot_be_read_is_reported(here, bare, contents, monkeypatch):
     made = contents(2)
     for each in made:
         target = object_of(bare, pointer_of(each))

@@ -164,14 +164,14 @@ def test_a_host_that_only_tells_the_address_leaves_the_login_to_us(here, host, s
     assert push(here, here.add(*contents(1)))[0].objects == 1
 
 
-def test_a_host_without_the_program_is_told(here, host, contents):
+def test_a_host_without_the_program_is_reported(here, host, contents):
     with pytest.raises(TVRemoteError, match=r"has no program git-lfs-authenticate") as caught:
         push(here, here.add(*contents(1)))
     assert "remote.<name>.lfsurl https://127.0.0.1/srv/papers.git/info/lfs" in str(caught.value)
     assert caught.value.host == "127.0.0.1"
 
 
-def test_an_ssh_host_that_only_serves_git_is_told(here, host, contents, monkeypatch):
+def test_an_ssh_host_that_only_serves_git_is_reported(here, host, contents, monkeypatch):
     """git-shell refuses what it does not know with 128."""
     said = "fatal: unrecognized command 'git-lfs-authenticate x'"
     shell = f'ssh() {{ echo "{said}" >&2; return 128; }}; ssh'
@@ -180,27 +180,27 @@ def test_an_ssh_host_that_only_serves_git_is_told(here, host, contents, monkeypa
         push(here, here.add(*contents(1)))
 
 
-def test_what_the_program_says_when_it_refuses_is_told(here, host, contents):
+def test_what_the_program_says_when_it_refuses_is_reported(here, host, contents):
     host.tell(code=1, text="no repository\x1b[31m like\nthat")
     with pytest.raises(TVRemoteError, match=r"failed \(1\): no repository"):
         push(here, here.add(*contents(1)))
 
 
 @pytest.mark.parametrize("answer", ["", "hello", "[]", {"href": "file:///etc"}, {"href": 5}])
-def test_an_answer_that_makes_no_sense_is_told(here, host, contents, answer):
+def test_an_answer_that_makes_no_sense_is_reported(here, host, contents, answer):
     host.tell(answer)
     with pytest.raises(TVRemoteError, match="is invalid"):
         push(here, here.add(*contents(1)))
 
 
-def test_a_key_that_is_not_known_is_told_and_nobody_is_asked(here, host, contents, monkeypatch):
+def test_an_unknown_key_is_reported_and_nobody_is_asked(here, host, contents, monkeypatch):
     command = f"{host.command} -o IdentityFile=/nowhere -o IdentitiesOnly=yes -i /nowhere"
     monkeypatch.setenv("GIT_SSH_COMMAND", command.replace(str(host.folder / "client"), "/dev/null"))
     with pytest.raises(TVRemoteError, match=r"ssh to .* failed \(255\)"):
         push(here, here.add(*contents(1)))
 
 
-def test_another_host_key_is_told_and_nobody_is_asked(here, host, contents, monkeypatch):
+def test_another_host_key_is_reported_and_nobody_is_asked(here, host, contents, monkeypatch):
     monkeypatch.setenv("GIT_SSH_COMMAND", f"{host.command} -o UserKnownHostsFile=/dev/null")
     with pytest.raises(TVRemoteError, match="Host key verification failed"):
         push(here, here.add(*contents(1)))
@@ -286,7 +286,7 @@ def test_nothing_is_run_for_what_looks_like_an_option(here, fake, monkeypatch, u
     assert fake(here, url) is None
 
 
-def test_a_missing_ssh_is_told(here, monkeypatch):
+def test_a_missing_ssh_is_reported(here, monkeypatch):
     monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
     monkeypatch.setenv("GIT_SSH", "/nowhere/ssh")
     with pytest.raises(TVRemoteError, match=r'"/nowhere/ssh" cannot be run: No such file'):
