@@ -14,10 +14,11 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tablevault.errors import TVExecutorError
+from tablevault.engine.execution.step import Step
+from tablevault.errors import TVBuilderError, TVExecutorError
 from tests.faults.test_file_systems import OWN_MOUNTS
 from tests.operations.building import row_builders
-from tests.operations.test_executors import PIDS, Bench
+from tests.operations.test_executors import PIDS, Bench, whole
 
 
 @pytest.fixture
@@ -174,6 +175,54 @@ def started(folder, host, before):
         stack.callback(worker.kill)
         client.wait_for_workers(1, timeout=120)
         yield scheduler, client
+
+
+@pytest.mark.sweep
+def test_items_that_came_before_the_worker_of_a_generator_died_are_kept(
+    bench, client, monkeypatch, tmp_path
+):
+    come, kept = tmp_path / "come", Step._item
+
+    def keep(self, row, *args):
+        values = kept(self, row, *args)
+        come.write_text(str(row))
+        return values
+
+    monkeypatch.setattr(Step, "_item", keep)
+    code = f"""
+import os, time
+from pathlib import Path
+
+def rows():
+    yield from range(3)
+    while not (Path({str(come)!r}).exists() and Path({str(come)!r}).read_text() == "2"):
+        time.sleep(0.01)
+    os._exit(1)
+"""
+    bench.vault.create_code_module("work", text=code)
+    bench.vault.create_instance("t", builders=whole("generator"))
+    with pytest.raises(TVBuilderError, match="died"):
+        bench.vault.execute_instance("t", executor=client.get_executor(), process_id="p")
+    frame = bench.vault.get_dataframe("t", "TEMP_base")[0]
+    assert frame["id"].tolist() == [0, 1, 2]
+
+
+def test_items_of_a_generator_come_with_their_reports_and_an_error_after_them(bench, client):
+    code = """
+from tablevault import report_usage
+
+def rows():
+    for n in range(3):
+        report_usage("m", input_tokens=n)
+        yield n
+    raise OSError("gone")
+"""
+    bench.vault.create_code_module("work", text=code)
+    bench.vault.create_instance("t", builders=whole("generator"))
+    with pytest.raises(OSError, match="gone"):
+        bench.vault.execute_instance("t", executor=client.get_executor(), process_id="p")
+    calls = bench.vault.get_calls("t", "TEMP_base")
+    assert calls["gen_ai.usage.input_tokens"].tolist()[:3] == [0, 1, 2]
 
 
 class Link(NamedTuple):

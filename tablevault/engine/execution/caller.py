@@ -20,7 +20,8 @@ from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import Stop
-from tablevault.engine.execution.remote_calls import RemoteCalls, RemoteOutcome
+from tablevault.engine.execution.remote_calls import RemoteCalls
+from tablevault.engine.execution.remote_outcomes import RemoteOutcome
 from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.references import Tables
 from tablevault.errors import (

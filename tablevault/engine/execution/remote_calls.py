@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Executor, Future, wait
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
-from tablevault.engine.calls.usage import Usage, UsageReport
+from tablevault.engine.calls.usage import Usage
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.executor import AbandonedError
 from tablevault.engine.execution.executors import (
@@ -29,14 +29,20 @@ from tablevault.engine.execution.executors import (
     run_at,
     slots_of,
     submit,
+    take_from_all,
 )
 from tablevault.engine.execution.file_transfer import Links, VaultHome, fetch, files_below, send
 from tablevault.engine.execution.parcels import (
     Parcel,
-    UnsendableError,
     VaultFile,
-    opened,
     packed,
+)
+from tablevault.engine.execution.remote_outcomes import (
+    POLL_S,
+    LiveItems,
+    RemoteItems,
+    RemoteOutcome,
+    open_value,
 )
 from tablevault.engine.execution.worker import (
     OWNERS,
@@ -44,10 +50,10 @@ from tablevault.engine.execution.worker import (
     FunctionRef,
     Item,
     Owner,
-    WorkerOutcome,
     WorkerTask,
     release,
     run_task,
+    take_items,
 )
 from tablevault.errors import TVBuilderError, TVExecutorError, message_of
 from tablevault.names import CODE_DIR
@@ -72,78 +78,6 @@ _log = logging.getLogger("tablevault")
 
 class LostCallsError(Exception):
     """A worker died while it made calls; other workers can make them again."""
-
-
-class RemoteOutcome:
-    """What came of one call.
-
-    Attributes
-    ----------
-    used : sequence of UsageReport
-        What it reported.
-    seconds : float
-        How long it took in the worker.
-    """
-
-    def __init__(self, outcome: WorkerOutcome, worker: str, builder: ResolvedBuilder) -> None:
-        self.used: Sequence[UsageReport] = outcome.used
-        self.seconds = outcome.seconds
-        self._outcome = outcome
-        self._worker = worker
-        self._builder = builder
-
-    def value(self) -> Any:  # noqa: ANN401 - functions return anything
-        """Return what the function returned; what it raised is raised."""
-        outcome = self._outcome
-        if outcome.items is not None:
-            return RemoteItems(outcome.items, self._error, self._opened)
-        if (error := self._error()) is not None:
-            raise error
-        return self._opened(outcome.value)
-
-    def _error(self) -> BaseException | None:
-        """Return what was raised."""
-        raised = self._outcome.error
-        return None if raised is None else raised.error(self._worker)
-
-    def _opened(self, value: object) -> Any:  # noqa: ANN401 - functions return anything
-        """Return a value that was sent."""
-        try:
-            return opened(value)
-        except UnsendableError as error:
-            raise TVBuilderError(
-                f'Builder "{self._builder.name}": function "{self._builder.function}" returned '
-                f"what cannot be sent from worker {self._worker}: {message_of(error)}.",
-                "Return text, numbers, lists, dicts or dataframes.",
-                builder=self._builder.name,
-            ) from error
-
-
-class RemoteItems:
-    """The items that a function returned in a worker, and what it raised after them."""
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        error: Callable[[], BaseException | None],
-        opened: Callable[[object], Any],
-    ) -> None:
-        self._items = items
-        self._error = error
-        self._opened = opened
-
-    def charged(self, usage: Usage) -> Iterator[Any]:
-        """Yield the items, each once its reports are added."""
-        for item in self._items:
-            for used in item.used:
-                usage.add(used)
-            yield self._opened(item.value)
-        if (error := self._error()) is not None:
-            raise error
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the items."""
-        return self.charged(Usage(""))
 
 
 class RemoteCalls:
@@ -204,11 +138,13 @@ class RemoteCalls:
         self._empty_since = math.inf
         self._futures: set[Future[object]] = set()
         self._lock = threading.Lock()
+        self._live = ThreadPoolExecutor(1, thread_name_prefix="tablevault-live")
         OWNERS[self._owner] = Owner(function, copy_context())
 
     def close(self) -> None:
         """Let the tasks that are still made find nothing here any more."""
         self.cancel()
+        self._live.shutdown(wait=False)
         OWNERS.pop(self._owner, None)
 
     def keep(self, constants: Mapping[str, Any]) -> None:
@@ -220,6 +156,23 @@ class RemoteCalls:
     def call(self, usage: Usage, call: Call, timeout_s: float | None, *, is_async: bool) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call; see `CallExecutor`."""
         task = self._task([call], timeout_s, is_async=is_async)
+        if task.once and task.items is not None:
+            made = self._live.submit(self._outcome, task)
+            take = partial(take_from_all, self._executor, take_items, task.once)
+            first: Sequence[Item] = ()
+            while not first and not wait([made], timeout=POLL_S).done:
+                first = take()
+            if first:
+                return LiveItems(first, take, made, self._opened)
+            outcome = made.result()
+        else:
+            outcome = self._outcome(task)
+        for used in outcome.used:
+            usage.add(used)
+        return outcome.value()
+
+    def _outcome(self, task: WorkerTask) -> RemoteOutcome:
+        """Have a task of one call made."""
         try:
             (outcome,) = self._outcomes(task, lambda: False)
         except LostCallsError as error:
@@ -229,9 +182,11 @@ class RemoteCalls:
                 "If its function does not end Python, let retry call it again.",
                 builder=self._builder.name,
             ) from error
-        for used in outcome.used:
-            usage.add(used)
-        return outcome.value()
+        return outcome
+
+    def _opened(self, value: object) -> Any:  # noqa: ANN401 - functions return anything
+        """Return an item that was sent before its worker is known."""
+        return open_value(value, self._builder, "of Dask")
 
     def call_all(
         self,

@@ -12,8 +12,8 @@ from tablevault.engine.execution.remote_calls import (
     Batches,
     LostCallsError,
     RemoteCalls,
-    RemoteOutcome,
 )
+from tablevault.engine.execution.remote_outcomes import RemoteOutcome
 from tablevault.engine.execution.row_wise import Batch, RowCalls, RowWork, names_by_row
 
 

@@ -410,7 +410,7 @@ def _outcome(
     try:
         value = invoker.call(usage, call, task.timeout_s, is_async=task.is_async)
         if task.items is not None and isinstance(value, Iterable) and not isinstance(value, Sized):
-            used, items = reports.take(), []
+            used, items = reports.take(), _live.setdefault(task.once, []) if task.once else []
             for item in islice(invoker.items(usage, value), task.items):
                 items.append(Item(parcel(item), reports.take()))
             value = None
@@ -419,4 +419,26 @@ def _outcome(
         if not isinstance(problem, Exception):
             stop.set()
     seconds = time.perf_counter() - began
+    if items is not None and task.once:
+        items = _rest(task.once)
     return WorkerOutcome(parcel(value), error, (*used, *reports.take()), seconds, items)
+
+
+_live: Final[dict[str, list[Item]]] = {}
+"""Items of generators that are called here, and that were not taken yet, by the task."""
+_taking = threading.Lock()
+
+
+def take_items(once: str) -> list[Item]:
+    """Return the items of a task that have come since this was called last."""
+    with _taking:
+        items = _live.get(once, [])
+        taken = items[:]
+        del items[: len(taken)]
+    return taken
+
+
+def _rest(once: str) -> list[Item]:
+    """Return the items of a task that has ended, and that were not taken."""
+    with _taking:
+        return _live.pop(once)
