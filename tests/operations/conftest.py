@@ -7,8 +7,9 @@ import contextlib
 import pytest
 
 from tests.operations.staleness import chain, chain_once
+from tests.operations.undoing import full
 
-__all__ = ["busy", "chain", "chain_once"]
+__all__ = ["busy", "chain", "chain_once", "full"]
 
 BUSY = """
 import os, sys

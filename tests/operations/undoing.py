@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
 from tablevault import TableVault
+from tablevault.errors import TVProcessError
 from tablevault.names import temp_of_ref
 from tablevault.vault import Vault
-from tests.looking import git
+from tests.looking import git, state_of
 
 CODE = """\
 import pandas as pd
@@ -32,6 +37,8 @@ def draw(folder, rows):
 def fail(n):
     raise LookupError("on purpose")
 """
+
+FRAME = pd.DataFrame({"a": [1, 2, 3]})
 
 
 def index_builder(rows: int = 2, function: str = "make") -> str:
@@ -80,3 +87,47 @@ def picture(path: Path) -> dict[str, object]:
             seen[f"/{shown}"] = file.read_bytes()
     seen["modules"] = vault.get_code_modules_list()
     return seen
+
+
+def furnish(vault: TableVault) -> None:
+    """Put a bit of everything into a vault."""
+    vault.create_code_module("made", text=CODE)
+    vault.create_table("t", description="with builders")
+    vault.create_instance("t", builders={"t_index": index_builder()})
+    vault.execute_instance("t")
+    vault.create_instance("t", copy=True)
+    vault.create_table("free", allow_multiple_artifacts=True)
+    vault.create_instance("free", external_edit=True)
+    vault.write_instance(FRAME, "free")
+    vault.create_instance("free", version="other", external_edit=True)
+    vault.create_table("acts", has_side_effects=True)
+    for _ in range(2):
+        vault.create_instance(
+            "acts", builders={"acts_index": index_builder(), "m": column_builder()}
+        )
+        vault.execute_instance("acts")
+    vault.create_instance("acts", builders={"acts_index": index_builder(3), "m": column_builder()})
+    vault.create_table("files")
+    vault.create_instance("files", builders={"files_index": drawing_builder()})
+    vault.execute_instance("files")
+    vault.create_instance("files", builders={"files_index": drawing_builder(3)})
+    vault.create_table("empty")
+
+
+@pytest.fixture
+def full(copy_of: Callable[..., TableVault], vault_path: Path) -> TableVault:
+    """Return a vault with a bit of everything."""
+    return copy_of(furnish, vault_path)
+
+
+def latest(vault: TableVault, table: str) -> str:
+    return vault.get_table_instances(table, "")[-1]
+
+
+def refused(vault: TableVault, path: Path, process: str) -> TVProcessError:
+    """Undo in vain, and return the error."""
+    before = state_of(path)
+    with pytest.raises(TVProcessError, match="cannot be undone") as caught:
+        vault.undo(process)
+    assert state_of(path) == before
+    return caught.value
