@@ -245,6 +245,15 @@ class Catalog(ABC):
         """List all instances that are not deleted, oldest first."""
         return self._instances(NOT_DELETED, ())
 
+    def commits_of_instances(self) -> list[tuple[TableId, InstanceId, CommitId]]:
+        """List table, id and commit of all instances that are not deleted, oldest first."""
+        rows = self._query(
+            f"SELECT table_id, instance_id, instances.commit_id FROM {INSTANCES} "  # noqa: S608 - constants
+            f"WHERE {NOT_DELETED} ORDER BY materialized_at, instance_id",
+            (),
+        )
+        return [(TableId(row[0]), InstanceId(row[1]), CommitId(row[2])) for row in rows]
+
     def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Ask for rows of what is folded, operations on temporary instances included."""
         return self._query(sql, arguments, with_temps=True)
@@ -481,9 +490,9 @@ def expected_tags(index: Catalog, snapshot: Snapshot) -> dict[str, CommitId]:
     """Return the tag of each instance that is not deleted, by its full name."""
     names = snapshot.names_by_id()
     return {
-        tag_ref(names[instance.table_id], instance.instance_id): instance.commit
-        for instance in index.existing()
-        if instance.table_id in names
+        tag_ref(names[table_id], instance_id): commit
+        for table_id, instance_id, commit in index.commits_of_instances()
+        if table_id in names
     }
 
 

@@ -22,6 +22,8 @@ from tablevault.names import TABLES_DIR, CommitId, ObjectId, is_lfs_path
 from tablevault.wording import Call, Wording
 
 _MISSING, _DAMAGED = "missing", "damaged"
+# Mode, name and id, as git writes them into a tree.
+_ENTRY = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class Reachability:
         self.broken: dict[str, Broken] = {}
         self._folders: set[tuple[str, str]] = set()
         self._files: set[tuple[str, bool]] = set()
+        self._last: dict[str, frozenset[bytes]] = {}
+        """By folder, what was in it when it was walked last."""
 
     def extend(self, commits: Iterable[tuple[str, str]]) -> None:
         """Walk from pairs of commit id and what names it."""
@@ -108,12 +112,27 @@ class Reachability:
             tree = self._read(name, f'folder "{path}" of commit {commit.id!s:.12}')
             if not isinstance(tree, pygit2.Tree):
                 continue
-            for entry, mode, inner in _entries(tree):
+            for entry, mode, inner in self._new_entries(tree, path):
                 below = f"{path}/{entry}" if path else entry
                 if mode == FileMode.TREE:
                     waiting.append((inner, below))
                 elif mode != FileMode.COMMIT:
                     self._file(inner, below, str(commit.id))
+
+    def _new_entries(self, tree: pygit2.Tree, path: str) -> Iterator[tuple[str, int, str]]:
+        """Return name, mode and id of what was not in the folder when it was walked last.
+
+        A commit mostly changes one of a thousand tables.
+        """
+        entries = _ENTRY.findall(tree.read_raw())
+        last, self._last[path] = self._last.get(path, frozenset()), frozenset(entries)
+        for entry in entries:
+            if entry not in last:
+                mode, _, rest = entry.partition(b" ")
+                with contextlib.suppress(
+                    ValueError
+                ):  # a name that is no text names nothing of ours
+                    yield rest[:-21].decode(), int(mode, 8), rest[-20:].hex()
 
     def _file(self, name: str, path: str, commit: str) -> None:
         """Look at a file once, or twice when it stands both where pointers are and elsewhere."""
@@ -151,13 +170,6 @@ class Reachability:
         if not (state == _MISSING and self._is_partial):
             self.broken[name] = Broken(id=name, state=state, role=role, is_file=is_file)
         return None
-
-
-def _entries(tree: pygit2.Tree) -> Iterator[tuple[str, int, str]]:
-    """Return name, mode and id of what is in a folder."""
-    for entry in tree:
-        with contextlib.suppress(ValueError):  # a name that is no text names nothing of ours
-            yield str(entry.name), int(entry.filemode), str(entry.id)
 
 
 def _region(path: str) -> str:
