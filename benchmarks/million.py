@@ -156,8 +156,9 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
     subprocess.run(command, check=True)
     shutil.copytree(vault / ".git/lfs", hub / "lfs")
     opened(folder).add_remote("origin", hub)
-    main = str(pygit2.Repository(str(vault)).references["refs/heads/main"].target)
-    write_state(inner(folder), "origin", RemoteState(main=main, tips=(main,)))
+    repository = inner(folder).repository
+    tips = tuple(repository.refs("refs/heads/").values())
+    write_state(inner(folder), "origin", RemoteState(main=repository.main(), tips=tips))
 
 
 def copy_vault(folder: Path) -> None:

@@ -204,7 +204,8 @@ def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
     """
     repository = vault.repository
     if temp_of_ref(ref) is not None:
-        return repository.is_ancestor(commit, main) and repository.tip(ref) is None
+        # To find that main does not contain an old branch takes a walk over all history since.
+        return repository.tip(ref) is None and repository.is_ancestor(commit, main)
     instance_id = unquote(ref.rpartition("/")[2])
     if not ref.startswith(_TAGS):
         return False

@@ -7,6 +7,7 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVOutcomeUnknownError, TVRemoteError
+from tablevault.history.git.repository import Repository
 from tablevault.remotes.git_refs import list_branches
 from tests.clones import ANA, BO
 from tests.looking import check_clean
@@ -116,6 +117,21 @@ class TestTemps:
         assert DRAFT not in refs(bare)
         bo.pull()
         assert "refs/remotes/origin/temp/t/draft" not in refs(bo._vault.path)
+
+    def test_whether_ones_own_is_merged_is_not_looked_up(self, ana, monkeypatch):
+        ana.create_instance("t", version="draft", external_edit=True)
+        ana.push(temp=True)
+        ana.create_table("u")
+        asked = []
+        is_ancestor = Repository.is_ancestor
+
+        def note(repository, older, newer):
+            asked.append(older)
+            return is_ancestor(repository, older, newer)
+
+        monkeypatch.setattr(Repository, "is_ancestor", note)
+        ana.push()
+        assert ana._vault.repository.tip(DRAFT) not in asked
 
     def test_somebody_else_may_go_on_with_one(self, ana, bo):
         ana.create_instance("t", version="draft", builders={"t_index": "n_threads: 1\n"})
