@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -263,6 +264,17 @@ def test_a_process_that_begins_is_no_lasting_stray(files, tmp_path):
         mutex.__exit__(None, None, None)
         assert found.result() == {"crashed"}
         lock.release()
+
+
+def test_no_stray_is_named_while_the_mutex_is_never_free(files, tmp_path, monkeypatch):
+    (tmp_path / "processes/crashed.lock").touch()
+    waits = []
+    clock = SimpleNamespace(monotonic=lambda: 1e9 * len(waits), sleep=waits.append)
+    monkeypatch.setattr("tablevault.transactions.records.time", clock)
+    with files.mutex():
+        assert files.lasting_strays() == set()
+    assert len(waits) == 1
+    assert files.lasting_strays() == {"crashed"}
 
 
 def test_a_stray_that_is_locked_again_is_not_swept(files, tmp_path, monkeypatch):
