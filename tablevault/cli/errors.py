@@ -68,10 +68,11 @@ def _git_options(context: CommandContext) -> list[str]:
 def described(error: BaseException, tell: Tell) -> str:
     """Return an error as a line, with the position in a reference or the conflicts below it."""
     notes = "".join(f" {note}." for note in getattr(error, "__notes__", [])[-1:])
-    if isinstance(error, TableVaultError):
-        return f"TableVault error: {tell(error.wording)}{notes}"
-    text = ": ".join(filter(None, (type(error).__name__, " ".join(text_to_keep(error).split()))))
     line = user_line(error)
+    if isinstance(error, TableVaultError):
+        place = "" if line is None else f" ({line[0]}, line {line[1]}).{notes}"
+        return f"TableVault error: {tell(error.wording)}{place}"
+    text = ": ".join(filter(None, (type(error).__name__, " ".join(text_to_keep(error).split()))))
     if line is not None:
         return f"{text} ({line[0]}, line {line[1]}).{notes} {_MORE}"
     if isinstance(error, OSError):

@@ -182,7 +182,12 @@ def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(v
 
 @pytest.mark.parametrize(
     ("option", "raised"),
-    [("--json", "SystemExit(0)"), ("--debug", "SystemExit(0)"), ("--json", "GeneratorExit(0)")],
+    [
+        ("--json", "SystemExit(0)"),
+        ("--debug", "SystemExit(0)"),
+        ("--json", "GeneratorExit(0)"),
+        ("--json", "__import__('tablevault').errors.TVTableError('0')"),
+    ],
 )
 def test_a_function_that_exits_has_failed(vault, run, option, raised):
     vault.create_code_module("work", text=f"def f():\n    raise {raised}\n")
@@ -192,7 +197,7 @@ def test_a_function_that_exits_has_failed(vault, run, option, raised):
     vault.create_instance("t", builders={"t_index": builder})
     code, out, err = run(option, "execute-instance", "t")
     assert (code, out) == (1, "")
-    assert f"{raised[:-3]}: 0 ({Path.cwd() / 'code/work.py'}, line 2)." in err
+    assert f": 0 ({Path.cwd() / 'code/work.py'}, line 2)." in err
     assert dict(vault.get_active_processes()) == {}
 
 
