@@ -19,7 +19,7 @@ from tablevault.remotes.lfs.transport import StoredObject, Transport
 from tablevault.remotes.remote_objects import commits_of, push_targets
 from tablevault.remotes.reports import RemoteGcReport
 from tablevault.vault import Vault
-from tablevault.wording import Call, Wording
+from tablevault.wording import Call, OperationName, Parameter, Wording
 
 _BATCH = 500
 _HEADS = "refs/heads/"
@@ -133,8 +133,10 @@ def _refuse_change(remote: str, before: Refs, now: Refs, removed: int) -> None:
             Wording(
                 "Pull: ",
                 Call("pull", remote=remote),
-                ". Then see whether it lacks any of them: ",
-                Call("verify", remote=remote),
+                ". Then see whether it lacks any of them, by ",
+                OperationName("verify"),
+                " with ",
+                Parameter("verify", "remote", remote),
                 ".",
             ),
             remote=remote,
