@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 import uuid
 from decimal import Decimal
@@ -17,10 +16,11 @@ import pytest
 
 from tablevault.errors import TVTableError
 from tablevault.frames.object_columns import decode_objects, encode_objects, objects_of
-from tablevault.frames.tagged_json import from_json, to_json
 
 NAN = float("nan")
+
 ID = uuid.UUID("12345678123456781234567812345678")
+
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
@@ -109,15 +109,6 @@ def test_a_column_of_missing_values_only_comes_back(missing: object) -> None:
     assert same(decode_objects(stored).tolist(), [missing] * 3)
 
 
-def test_json_is_plain_where_json_can_say_it() -> None:
-    value = {"a": [1, 2.5, None, True, "x"], "b": {}}
-    assert json.loads(to_json(value)) == value
-
-
-def test_equal_sets_give_equal_text() -> None:
-    assert to_json({"b", "a", 1}) == to_json({1, "a", "b"})
-
-
 def test_arrays_come_back_writable() -> None:
     for values in ([np.array([1.0])], [np.array([[1.0]])]):
         back = decode_objects(encode_objects(objects_of(values), "c"))[0]
@@ -152,13 +143,6 @@ def test_a_container_of_itself_is_refused() -> None:
 def test_values_without_a_portable_form_are_refused(value: object) -> None:
     with pytest.raises(TVTableError, match='Column "c", row 0'):
         encode_objects(objects_of([value]), "c")
-
-
-def test_nesting_of_a_hundred_levels_comes_back() -> None:
-    value: list[object] = []
-    for _ in range(100):
-        value = [value]
-    assert from_json(to_json(value)) == value
 
 
 def test_lists_of_text_are_readable_by_any_reader() -> None:
