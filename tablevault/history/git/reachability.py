@@ -194,18 +194,28 @@ def new_commits(
     repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
 ) -> Iterator[pygit2.Commit]:
     """Walk the commits that can be reached from `tips` and not from `known`, newest first."""
-    walker = repository.handle.walk(None, pygit2.enums.SortMode.TOPOLOGICAL)
+    handle = repository.handle
+    walker = handle.walk(None, pygit2.enums.SortMode.TOPOLOGICAL)
+    steps = [*dict.fromkeys((tip, walker.push) for tip in tips)]
+    steps += dict.fromkeys((commit, walker.hide) for commit in known)
     try:
-        for tip in tips:
-            walker.push(pygit2.Oid(hex=tip))
-        for commit in known:
-            walker.hide(pygit2.Oid(hex=commit))
+        # libgit2 (1.9) expects the newest first: behind an old one it walks through all history.
+        steps.sort(key=lambda step: _time_of(handle, step[0]), reverse=True)
+        for commit, step in steps:
+            step(pygit2.Oid(hex=commit))
         yield from walker
     except pygit2.GitError as error:
         raise TVRemoteError(
             f"A commit of the history that was brought cannot be read: {error}.",
             "`git fsck` names it. Ask who pushed it.",
         ) from error
+
+
+def _time_of(handle: pygit2.Repository, commit: CommitId) -> int:
+    """Return when a commit was made; 0 if it is not here."""
+    with contextlib.suppress(KeyError):
+        return int(cast("pygit2.Commit", handle[commit]).commit_time)
+    return 0
 
 
 def pointers_of(

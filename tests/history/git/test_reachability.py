@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.reachability import Reachability
+from tablevault.history.git.reachability import Reachability, new_commits
 from tablevault.history.git.refs import RefMove, move_refs
+from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Put, Remove
 from tablevault.names import MAIN
 from tests.looking import git as stock
@@ -44,3 +45,52 @@ def test_what_is_reached_is_what_git_reaches_and_each_entry_is_looked_at_once(
     assert not reach.broken
     # 8 commits, each of which changes one entry in four folders, and 20 tables in the first.
     assert len(seen) < 20 * 4 + 8 * 8
+
+
+class Recorder:
+    """Passes everything on, and notes which commits a walk begins with."""
+
+    def __init__(self, inner, noted):
+        self._inner = inner
+        self._noted = noted
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def __getitem__(self, commit):
+        return self._inner[commit]
+
+    def __iter__(self):
+        return iter(self._inner)
+
+    def walk(self, *arguments):
+        return Recorder(self._inner.walk(*arguments), self._noted)
+
+    def push(self, commit):
+        self._noted.append(str(commit))
+        self._inner.push(commit)
+
+    def hide(self, commit):
+        self._noted.append(str(commit))
+        self._inner.hide(commit)
+
+
+def test_a_walk_begins_with_the_newest_whatever_the_order_of_what_is_known(repository, monkeypatch):
+    commits = [repository.main()]
+    for number in range(3):
+        message = Message(subject="s")
+        commits.append(
+            repository.write_commit(
+                parents=commits[-1:],
+                base=commits[-1],
+                edits=[],
+                message=message,
+                author="Ana",
+                at=1.9e9 + number,
+            )
+        )
+    noted = []
+    monkeypatch.setattr(Repository, "handle", Recorder(repository.handle, noted))
+    found = [*new_commits(repository, commits[-1:], commits[:-1])]
+    assert [str(commit.id) for commit in found] == commits[-1:]
+    assert noted == commits[::-1]
