@@ -15,7 +15,7 @@ from typing import Final
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.spending import Spent
-from tablevault.engine.execution.executor import Stop
+from tablevault.engine.execution.concurrency import Stop
 from tablevault.errors import TVBudgetError
 from tablevault.limits_and_prices import Limits, Price
 from tablevault.render import counted

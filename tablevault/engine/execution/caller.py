@@ -18,8 +18,8 @@ from tablevault.engine.builders.arguments import KEYWORD, MapNode, compile_argum
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
+from tablevault.engine.execution.concurrency import Stop
 from tablevault.engine.execution.context import RunContext
-from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.remote_calls import RemoteCalls
 from tablevault.engine.execution.remote_outcomes import RemoteOutcome
 from tablevault.engine.execution.retrying import RetryRules

@@ -15,7 +15,7 @@ from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import ArtifactFiles
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.executor import CallExecutor
+from tablevault.engine.execution.concurrency import CallExecutor
 from tablevault.engine.execution.executors import Executors
 from tablevault.engine.execution.file_transfer import VaultHome
 from tablevault.engine.execution.limiting import Limiting

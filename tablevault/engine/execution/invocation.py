@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from tablevault.engine.calls.usage import CURRENT, Usage
-from tablevault.engine.execution.executor import AbandonedError
+from tablevault.engine.execution.concurrency import AbandonedError
 
 T = TypeVar("T")
 

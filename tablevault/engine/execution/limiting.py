@@ -12,7 +12,7 @@ from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.spending import Spent, sum_of
 from tablevault.engine.calls.usage import Meter, UsageReport
 from tablevault.engine.execution.budgets import TRIES, BegunCalls, Budget, RunLimits
-from tablevault.engine.execution.executor import Stop
+from tablevault.engine.execution.concurrency import Stop
 from tablevault.engine.execution.rates import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
 from tablevault.limits_and_prices import Limits

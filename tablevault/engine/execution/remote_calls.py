@@ -20,7 +20,7 @@ from typing import Any, Final
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.code import ModuleSet
-from tablevault.engine.execution.executor import AbandonedError
+from tablevault.engine.execution.concurrency import AbandonedError
 from tablevault.engine.execution.executors import (
     forget_task,
     has_workers,
@@ -83,7 +83,7 @@ class LostCallsError(Exception):
 class RemoteCalls:
     """Calls the function of one builder in the workers of an executor.
 
-    Implements `tablevault.engine.execution.executor.CallExecutor`. Which calls are made, limits,
+    Implements `tablevault.engine.execution.concurrency.CallExecutor`. Which calls are made, limits,
     retries and records stay in this process.
 
     Parameters

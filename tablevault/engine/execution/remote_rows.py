@@ -7,7 +7,7 @@ from functools import partial
 
 from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.execution.caller import PassedArguments
-from tablevault.engine.execution.executor import call_rows
+from tablevault.engine.execution.concurrency import call_rows
 from tablevault.engine.execution.remote_calls import (
     Batches,
     LostCallsError,

@@ -18,8 +18,8 @@ from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.calls.usage import parts_of
 from tablevault.engine.execution.caller import Caller, is_ours
+from tablevault.engine.execution.concurrency import call_rows
 from tablevault.engine.execution.context import RunContext
-from tablevault.engine.execution.executor import call_rows
 from tablevault.engine.execution.finder import Finder, FoundRows
 from tablevault.engine.execution.retrying import is_about_content
 from tablevault.engine.row_values import RowResults, Values, where

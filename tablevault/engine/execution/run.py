@@ -26,8 +26,8 @@ from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import BuilderColumns, Ledger
 from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.execution.caller import by_name
+from tablevault.engine.execution.concurrency import CallExecutor
 from tablevault.engine.execution.context import RunContext, RunOptions
-from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.executors import CallPlace, slots_of
 from tablevault.engine.execution.finder import MissingCells
 from tablevault.engine.execution.invocation import Invoker

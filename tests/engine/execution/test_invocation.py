@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.executor import AbandonedError
+from tablevault.engine.execution.concurrency import AbandonedError
 from tablevault.engine.execution.invocation import Coroutines, Invoker, _Running
 from tablevault.errors import user_line
 

@@ -11,7 +11,7 @@ import pytest
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import UsageReport
 from tablevault.engine.execution.budgets import Budget, RunLimits
-from tablevault.engine.execution.executor import AbandonedError, Stop
+from tablevault.engine.execution.concurrency import AbandonedError, Stop
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.errors import TVBudgetError
 from tablevault.limits_and_prices import Limits, Price

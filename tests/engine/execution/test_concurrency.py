@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tablevault.engine.execution import executor
-from tablevault.engine.execution.executor import AbandonedError, Stop, call_rows
+from tablevault.engine.execution import concurrency
+from tablevault.engine.execution.concurrency import AbandonedError, Stop, call_rows
 from tests.looking import interrupt_who_waits
 
 
@@ -43,12 +43,12 @@ def crew(monkeypatch):
     """Return the threads that take rows, as soon as there are any."""
     made = []
 
-    class Watched(executor._Crew):
+    class Watched(concurrency._Crew):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(executor, "_Crew", Watched)
+    monkeypatch.setattr(concurrency, "_Crew", Watched)
     return made
 
 
