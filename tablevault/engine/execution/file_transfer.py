@@ -208,7 +208,7 @@ def _append(path: Path, offset: int, data: bytes) -> None:
 
 
 def _finish(part: Path, path: Path, *, is_executable: bool) -> None:
-    """Give a file that is complete its name."""
+    """Rename a file that is complete to its name."""
     if is_executable:
         part.chmod(part.stat().st_mode | 0o111)
     part.replace(path)
