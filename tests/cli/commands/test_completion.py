@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,13 +103,12 @@ class TestCompletion:
         )
         assert shown == "".join(f"{found}\n" for found in typed.values())
 
-    @pytest.mark.skipif(shutil.which("zsh") is None and "CI" not in os.environ, reason="no zsh")
     @pytest.mark.parametrize("last", ["TEMP_t", "TEMP_two\\\\ w"])
-    def test_zsh_completes_as_documented(self, vault, shell, last):
+    def test_zsh_completes_as_documented(self, vault, shell, program, last):
         vault.create_table("apples")
         vault.create_instance("apples", version="two words")
         shown = shell(
-            "zsh",
+            program("zsh"),
             "-fu",
             "-c",
             'eval "$(tablevault completion zsh)"; print ${_comps[tablevault]}; '
