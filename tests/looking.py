@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tests import vault_reader
 
+# What is told of a lock of git's that a killed process held.
+LOCK_LEFT = ".lock was left by a crashed process, and is removed."
 # Made once and kept: taken for the whole vault, not for a process.
 _LASTING_LOCKS = ("commit.lock", "journal.lock", "objects.lock", "pack.lock")
 _NOT_STATE = (

@@ -11,6 +11,7 @@ from tablevault.history.git.refs import RefMove
 from tablevault.names import MAIN
 from tablevault.transactions import parts as parts_module
 from tablevault.transactions.stopping import cancel_of, cancellable
+from tests.looking import LOCK_LEFT
 
 LONG = "refs/heads/temp/a/" + "v" * 80
 
@@ -54,11 +55,13 @@ def locks(parts):
     return sorted(path.name for path in parts.repository.git_dir.rglob("refs/**/*.lock"))
 
 
-def test_git_locks_of_the_dead_are_removed(parts, die_moving, to_main):
+def test_git_locks_of_the_dead_are_removed_and_told(parts, die_moving, to_main, caplog):
     die_moving(to_main, RefMove(ref=LONG, old=None, new=to_main.new))
     assert len(locks(parts)) == 2
     with parts.commit_lock():
         assert locks(parts) == []
+    assert len(caplog.messages) == 2
+    assert all(message.endswith(LOCK_LEFT) for message in caplog.messages)
 
 
 def test_a_note_that_names_no_ref_removes_nothing(parts, to_main):
