@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from tablevault.engine.execution import remote_calls
+from tablevault.engine.execution.file_transfer import VaultHome
 from tablevault.engine.execution.step import Step
 from tablevault.errors import TVBuilderError, TVExecutorError
 from tests.faults.test_file_systems import OWN_MOUNTS
@@ -141,6 +144,81 @@ def test_the_only_worker_that_is_killed_pauses_the_process(bench, separate, monk
     paused_by(bench, separate[1], KILLING.format(pid="os.getpid()"), "no worker was left")
 
 
+LEAKING = """
+import time
+KEPT = []
+def f(id):
+    pay(id)
+    if os.getpid() != {pid}:
+        from distributed import get_worker
+        KEPT.append(bytes([1]) * get_worker().memory_manager.memory_limit)
+        while get_worker().status.name != "paused":
+            time.sleep(0.01)
+    return id
+"""
+
+
+@pytest.mark.sweep
+def test_workers_that_have_paused_for_want_of_memory_pause_the_process(
+    bench, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(remote_calls, "_LOOKS", 1)
+    monkeypatch.setattr(remote_calls, "_RESTART_S", 0)
+    with started(tmp_path, "127.0.0.1", [], "--memory-limit", "300MB") as (_, client):
+        code = LEAKING.format(pid=os.getpid())
+        paused_by(bench, client, code, "its workers have paused, their memory is full")
+
+
+HEAVY = """
+def f(id, folder):
+    pay(id)
+    path = Path(folder, f"{id}.bin")
+    path.write_bytes(bytes([id]) * (9 << 20))
+    return path.name
+"""
+"""Writes artifacts of more than one piece."""
+
+
+@pytest.fixture
+def unseen(monkeypatch):
+    """Let workers not recognise the vault, as if they were elsewhere."""
+    of = VaultHome.of
+    monkeypatch.setattr(VaultHome, "of", lambda *args: of(*args)._replace(stamp=(0, 0, 0)))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("request_of", "nth", "paid"),
+    [("receive", 2, 2), ("read_parts", 2, 3), ("remove_folder", 1, 2)],
+)
+@pytest.mark.usefixtures("unseen")
+def test_a_worker_that_dies_during_a_transfer_costs_what_was_not_fetched(
+    bench, client, cluster, monkeypatch, git, request_of, nth, paid
+):
+    client.wait_for_workers(len(cluster.workers))
+    (bench.path / "code" / "big.bin").write_bytes(bytes(9 << 20))
+    run_at, requests = remote_calls.run_at, Counter[str]()
+
+    def run_or_kill(executor, address, function, *args):
+        requests[function.__name__] += 1
+        if function.__name__ == request_of and requests[request_of] == nth:
+            function, args = signal.raise_signal, (signal.SIGKILL,)
+        return run_at(executor, address, function, *args)
+
+    monkeypatch.setattr(remote_calls, "run_at", run_or_kill)
+    arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+    fields = {"arguments": arguments, "dtypes": {"x": "artifact_string"}}
+    bench.run(client.get_executor(), HEAVY, n=2, n_threads=1, **fields)
+    assert bench.count() == paid
+    frame = bench.vault.get_dataframe("t", full_artifact_path=True)[0]
+    assert [Path(path).read_bytes() for path in frame["x"]] == [
+        bytes([row]) * (9 << 20) for row in range(2)
+    ]
+    assert bench.vault.verify() == []
+    for check in (["fsck", "--full"], ["lfs", "fsck"]):
+        git(bench.path, *check)
+
+
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 SCHEDULER = [
     sys.executable,
@@ -160,7 +238,7 @@ WORKER = [
 
 
 @contextlib.contextmanager
-def started(folder, host, before):
+def started(folder, host, before, *options):
     """Yield a scheduler and a client of it, with a worker that a command begins."""
     from distributed import Client
 
@@ -170,8 +248,9 @@ def started(folder, host, before):
         scheduler = stack.enter_context(subprocess.Popen(command, **QUIET))
         stack.callback(scheduler.kill)
         client = stack.enter_context(Client(scheduler_file=str(file), set_as_default=False))
-        options = [client.scheduler.address, "--nthreads", "1", "--local-directory", folder]
-        worker = stack.enter_context(subprocess.Popen([*before, *WORKER, *options], **QUIET))
+        command = [*before, *WORKER, client.scheduler.address, "--nthreads", "1", *options]
+        command += ["--local-directory", folder]
+        worker = stack.enter_context(subprocess.Popen(command, **QUIET))
         stack.callback(worker.kill)
         client.wait_for_workers(1, timeout=120)
         yield scheduler, client

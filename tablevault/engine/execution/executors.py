@@ -128,6 +128,18 @@ def has_workers(executor: Executor) -> bool:
     return bool(vars(executor)["_client"].nthreads())
 
 
+def why_stuck(executor: Executor) -> str:
+    """Return why a Dask scheduler gives no task to any worker; "" if it does, or one is made."""
+    client: Any = vars(executor)["_client"]
+    workers = client.sync(client.scheduler.identity)["workers"].values()
+    if any(
+        each["status"] == "running" or each["metrics"].get("task_counts", {}).get("executing")
+        for each in workers
+    ):
+        return ""
+    return "its workers have paused, their memory is full" if workers else "no worker was left"
+
+
 def run_at(executor: Executor, address: str, function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - functions return anything
     """Run a function in the process of one worker of Dask, beside its tasks."""
     client: Any = vars(executor)["_client"]

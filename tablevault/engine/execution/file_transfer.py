@@ -182,7 +182,7 @@ def _read(file: VaultFile, offset: int, length: int) -> bytes:
 
 
 def fetch(folder: str, files: Sequence[NewFile], target: Path, run: Run) -> None:
-    """Fetch what functions wrote in a worker into the artifact folder; then it is removed there.
+    """Fetch what functions wrote in a worker into the artifact folder.
 
     If this crashes, hidden parts of files stay, which are no artifacts.
     """
@@ -197,7 +197,6 @@ def fetch(folder: str, files: Sequence[NewFile], target: Path, run: Run) -> None
             _append(part, offset, data)
             if offset + len(data) == file.size:
                 _finish(part, path, is_executable=file.is_executable)
-    run(remove_folder, folder)
 
 
 def _append(path: Path, offset: int, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,6 +10,7 @@ import math
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -30,8 +32,16 @@ from tablevault.engine.execution.executors import (
     slots_of,
     submit,
     take_from_all,
+    why_stuck,
 )
-from tablevault.engine.execution.file_transfer import Links, VaultHome, fetch, files_below, send
+from tablevault.engine.execution.file_transfer import (
+    Links,
+    VaultHome,
+    fetch,
+    files_below,
+    remove_folder,
+    send,
+)
 from tablevault.engine.execution.parcels import (
     Parcel,
     VaultFile,
@@ -64,6 +74,8 @@ _LOOKS: Final = 50
 """After so many looks at a task, the workers of a Dask scheduler are counted."""
 _RESTART_S: Final = 30.0
 """So long there may be none: they may be starting again."""
+_SENDS: Final = 3
+"""So often a file is sent for one task: a worker may have no room for it, or die meanwhile."""
 _WORK_S: Final = 0.05
 """A task has as many rows as take so long."""
 _MOST_ROWS: Final = 1000
@@ -135,7 +147,7 @@ class RemoteCalls:
         )
         self._is_cancelled = threading.Event()
         self._had_workers = not is_dask(executor) or has_workers(executor)
-        self._empty_since = math.inf
+        self._stuck_since = math.inf
         self._futures: set[Future[object]] = set()
         self._lock = threading.Lock()
         self._live = ThreadPoolExecutor(1, thread_name_prefix="tablevault-live")
@@ -179,7 +191,8 @@ class RemoteCalls:
             raise TVBuilderError(
                 f'Builder "{self._builder.name}": the worker that called '
                 f'"{self._builder.function}" died.',
-                "If its function does not end Python, let retry call it again.",
+                "The log of the worker says why, for example that it had too little memory. If "
+                "the function is not to blame, let retry call it again.",
                 builder=self._builder.name,
             ) from error
         return outcome
@@ -264,7 +277,7 @@ class RemoteCalls:
 
     def _outcomes(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> list[RemoteOutcome]:
         """Have a task made, with all that the worker lacks."""
-        address, sent = "", set[tuple[str, VaultFile]]()
+        address, sent = "", Counter[VaultFile]()
         while True:
             answer = self._answer(task, is_stopped, address)
             if answer.is_lost:
@@ -273,12 +286,10 @@ class RemoteCalls:
                 lacking = {digest: self._supplies[digest] for digest in answer.missing}
                 task = replace(task, supplies={**task.supplies, **lacking})
             elif answer.lacking:
-                address = answer.address
-                lacks = {(address, file) for file in answer.lacking}
-                if lacks & sent:
-                    raise self._lost(task, f"has too little room for files in {answer.worker}")
-                sent |= lacks
-                self._send_files(task, answer)
+                sent.update(answer.lacking)
+                if max(sent.values()) > _SENDS:
+                    raise self._lost(task, f"has no room for files in worker {answer.worker}")
+                address = self._send_files(task, answer)
             else:
                 break
         if answer.problem:
@@ -289,16 +300,22 @@ class RemoteCalls:
             assert self._home is not None, "else nothing is written elsewhere"
             run = partial(self._run_at, task, answer)
             fetch(answer.folder, answer.written, Path(self._home.artifacts), run)
+            with contextlib.suppress(Exception):  # the worker has died; its folder goes with it
+                run_at(self._executor, answer.address, remove_folder, answer.folder)
         outcomes = dict(answer.outcomes)
         return [
             RemoteOutcome(outcomes[each], answer.worker, self._builder) for each in sorted(outcomes)
         ]
 
-    def _send_files(self, task: WorkerTask, answer: Answer) -> None:
-        """Send what a worker lacks."""
+    def _send_files(self, task: WorkerTask, answer: Answer) -> str:
+        """Send what a worker lacks, and return its address; "" if it has died, uncalled."""
         assert self._home is not None, "else nothing is lacking"
-        with self._sending:  # other tasks may lack the same files
-            send(self._home, answer.lacking, partial(self._run_at, task, answer))
+        try:
+            with self._sending:  # other tasks may lack the same files
+                send(self._home, answer.lacking, partial(self._run_at, task, answer))
+        except LostCallsError:
+            return ""
+        return answer.address
 
     def _run_at(
         self, task: WorkerTask, answer: Answer, function: Callable[..., Any], *args: object
@@ -307,7 +324,8 @@ class RemoteCalls:
         try:
             return run_at(self._executor, answer.address, function, *args)
         except Exception as error:
-            if not is_there(self._executor, answer.address):
+            is_cut = type(error).__name__ == "CommClosedError"  # before the scheduler knows
+            if is_cut or not is_there(self._executor, answer.address):
                 raise self._died(task) from error
             why = f"could not exchange files with worker {answer.worker}: {_described(error)}"
             raise self._lost(task, why) from error
@@ -356,8 +374,8 @@ class RemoteCalls:
         looks = 0
         while not wait([future], timeout=_LOOK_S).done:
             looks += 1
-            if looks % _LOOKS == 0 and self._has_no_workers():
-                raise RuntimeError("no worker was left")
+            if looks % _LOOKS == 0 and (why := self._why_stuck()):
+                raise RuntimeError(why)
             if self._is_cancelled.is_set() or (is_stopped() and self._takes_back(future)):
                 raise AbandonedError
         return future.result()
@@ -366,14 +384,13 @@ class RemoteCalls:
         """Cancel a task that has not begun; Dask would cancel one that a worker makes, too."""
         return not is_dask(self._executor) and future.cancel()
 
-    def _has_no_workers(self) -> bool:
-        """Return whether a Dask scheduler that had workers has had none for some time."""
-        if not is_dask(self._executor) or not self._had_workers or has_workers(self._executor):
-            self._empty_since = math.inf
-            return False
+    def _why_stuck(self) -> str:
+        """Return why no worker of Dask has taken tasks for some time, "" if one may."""
+        is_watched = is_dask(self._executor) and self._had_workers
+        why = why_stuck(self._executor) if is_watched else ""
         now = time.monotonic()
-        self._empty_since = min(self._empty_since, now)
-        return now - self._empty_since >= _RESTART_S
+        self._stuck_since = min(self._stuck_since, now) if why else math.inf
+        return why if now - self._stuck_since >= _RESTART_S else ""
 
     def _supply(self, data: bytes) -> str:
         """Keep what workers may ask for, and return its digest."""

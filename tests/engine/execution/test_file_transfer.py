@@ -66,7 +66,7 @@ def test_what_was_written_is_fetched_in_pieces(tmp_path, monkeypatch):
     fetch(str(tmp_path / "there"), [NewFile("sub/x", 11, True)], tmp_path / "here", here)
     assert (tmp_path / "here" / "sub" / "x").read_bytes() == bytes(range(11))
     assert (tmp_path / "here" / "sub" / "x").stat().st_mode & 0o111
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert [path.name for path in (tmp_path / "here" / "sub").iterdir()] == ["x"]
 
 
 def test_a_file_that_changes_while_it_is_sent_ends_the_execution(tmp_path):
