@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tablevault import TableVault
+from tablevault.engine.calls.store import CallStore
 from tests.faults.scenarios import AUTHOR
 from tests.looking import check_clean, state_of
 
@@ -59,11 +59,32 @@ vault.write_instance(pd.DataFrame({"x": [1]}), "t")
 check_clean(path)
 print("whole")
 """
+MADE = """\
+import sys
+import pandas as pd
+from tablevault import TableVault
+from tests.faults.scenarios import AUTHOR
+vault = TableVault(sys.argv[1], AUTHOR, create=True)
+vault.create_table("t")
+vault.create_instance("t", external_edit=True)
+vault.write_instance(pd.DataFrame({"n": [1, 2]}), "t")
+code = "import pandas as pd\\ndef rows():\\n    return pd.DataFrame({'n': [1, 2]})\\n"
+vault.create_code_module("rows", text=code)
+vault.create_table("made")
+builder = "{builder_type: IndexBuilder, changed_columns: [n], python_function: rows, " \\
+    "code_module: rows, is_custom: true, arguments: {}}"
+vault.create_instance("made", builders={"made_index": builder})
+vault.execute_instance("made")
+"""
 READ_ONLY = """\
 import sys
 from tablevault import TableVault
 vault = TableVault(sys.argv[1], "bob")
 (instance,) = vault.get_table_instances("t")
+assert vault.get_calls("made")["outcome"].tolist() == ["ok"]
+assert {(each.name, each.state) for each in vault.status().tables} == {
+    ("t", "current"), ("made", "current")}
+assert vault.verify() == []
 assert vault.get_dataframe("t")[0]["n"].tolist() == [1, 2]
 assert vault.get_descriptions(instance)["rows"] == 2
 assert len(vault.log()) >= 3
@@ -105,15 +126,18 @@ def test_a_full_file_system_costs_what_did_not_fit_alone(
     assert said == "whole\n"
 
 
-@pytest.mark.parametrize("missing", ["", "index.sqlite", "checked-out"])
+@pytest.mark.parametrize(
+    ("missing", "is_in_use"),
+    [("", False), ("", True), ("index.sqlite", False), ("checked-out", False)],
+)
 def test_a_read_only_file_system_is_read(
-    own_mounts: list[str], tmp_path: Path, missing: str
+    own_mounts: list[str], tmp_path: Path, missing: str, is_in_use: bool
 ) -> None:
     path = tmp_path / "vault"
-    vault = TableVault(path, AUTHOR, create=True)
-    vault.create_table("t")
-    vault.create_instance("t", external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": [1, 2]}), "t")
+    subprocess.run([sys.executable, "-c", MADE, path], check=True)
+    calls = CallStore(path / ".git/tablevault/calls.sqlite")
+    if is_in_use:  # SQLite keeps a write-ahead log beside the file
+        assert calls.read("SELECT count(*) FROM calls", ()) == [(1,)]
     if missing:
         (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)
@@ -121,4 +145,5 @@ def test_a_read_only_file_system_is_read(
     assert run(own_mounts, mount, READ_ONLY, path) == "Read-only file system\n"
     assert state_of(path) == before
     TableVault(path, AUTHOR).create_table("u")
+    calls.close()
     check_clean(path)

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, decode_files
 
@@ -83,8 +84,24 @@ DROP INDEX calls_by_inputs;
 
 
 def connect(path: Path | str) -> sqlite3.Connection:
-    """Open a file for any thread, without transactions that begin by themselves."""
-    return sqlite3.connect(path, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    """Open a file for any thread, without transactions that begin by themselves.
+
+    Where the user may not write, SQLite cannot make the files of a write-ahead log, and reads only
+    what it takes for immutable: that may change later, so keep such a connection for one query.
+    """
+    name, is_uri = os.fspath(path), is_read_only(path)
+    if is_uri:
+        mode = "mode=ro" if Path(f"{name}-wal").exists() else "immutable=1"
+        name = f"file:{quote(os.fsencode(name))}?{mode}"
+    return sqlite3.connect(
+        name, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=is_uri
+    )
+
+
+def is_read_only(path: Path | str) -> bool:
+    """Return whether a file is there that the user may not write, or its folder."""
+    file = Path(path)
+    return file.exists() and not all(os.access(each, os.W_OK) for each in (file, file.parent))
 
 
 def open_calls(path: Path | str) -> sqlite3.Connection:

@@ -28,8 +28,10 @@ from tablevault.engine.calls import executions, spending
 from tablevault.engine.calls.database import (
     INDEXED,
     as_os_error,
+    connect,
     damage_of,
     is_damage,
+    is_read_only,
     open_calls,
     set_aside,
 )
@@ -490,7 +492,7 @@ class CallStore:
 
     def checkpoint(self) -> None:
         """Write the write-ahead log into the file, so that the file alone can be copied."""
-        if self._path.exists():
+        if self._path.with_name(f"{self._path.name}-wal").exists():
             with self._lock, as_os_error(self._path):
                 self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -540,6 +542,9 @@ class CallStore:
         with self._lock, as_os_error(self._path):
             if self._connection is None and not self._path.exists():
                 return []
+            if self._connection is None and is_read_only(self._path):
+                with contextlib.closing(connect(self._path)) as connection:
+                    return connection.execute(sql, values).fetchall()
             return self._open().execute(sql, values).fetchall()
 
     def _first(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
