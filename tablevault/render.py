@@ -97,14 +97,15 @@ def _longest_word(text: Text) -> int:
 
 
 def _paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return each row as lines of one column each, with an empty line between rows."""
+    """Return each row as lines of one column each, and an empty line."""
     width = max(map(len, columns))
-    return "\n".join(
+    return "".join(
         "".join(
             f"{name:{width}}  {harmless(cell)}\n"
             for name, cell in zip(columns, row, strict=True)
             if cell
         )
+        + "\n"
         for row in rows
     )
 

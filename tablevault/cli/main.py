@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has closed the pipe, as `head` does: there is nothing more to flush.
         _drop_output()
         return _BROKEN_PIPE
+    except OSError as error:  # of help, whose errors argparse leaves to the flush
+        _drop_output()
+        _print_error(f"TableVault error: {_unwritable(error)}")
+        return _FAILED
     except KeyboardInterrupt:  # before or after a command
         _print_error("Interrupted.")
         return _INTERRUPTED
@@ -153,9 +157,13 @@ def _print(value: object, given: argparse.Namespace) -> None:
     except OSError as error:
         _drop_output()
         raise TVFileError(
-            f"The standard output cannot be written: {error.strerror}.",
-            "What the command did is done all the same.",
+            _unwritable(error), "What the command did is done all the same."
         ) from error
+
+
+def _unwritable(error: OSError) -> str:
+    """Return why nothing can be printed."""
+    return f"The standard output cannot be written: {error.strerror}."
 
 
 def _warn(

@@ -105,10 +105,10 @@ def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
         from tablevault import render
 
         _write(render.listing(listing.columns, listing.rows, stream), stream)
+        if listing.footer:
+            _print(listing.footer, stream)
     elif listing.if_empty:
         _print(listing.if_empty, stream)
-    if listing.footer:
-        _print(listing.footer, stream)
 
 
 def utc_time(at: float) -> str:

@@ -407,7 +407,7 @@ def _read_groups(file: pq.ParquetFile, columns: list[str] | None, rows: int | No
                 break
     if not batches:
         return file.schema_arrow.empty_table()
-    return pa.Table.from_batches(batches).slice(0, rows)
+    return pa.Table.from_batches(batches).slice(0, min(rows, found))
 
 
 def decode_stored(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any pandas array

@@ -306,6 +306,25 @@ def test_what_is_done_succeeds_with_closed_streams(vault, closed):
     assert vault.get_table_instances() == ["t"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("words", [["--version"], ["log", "--help"], [], ["get-file-tree"]])
+def test_an_output_that_cannot_be_written_is_told(vault, words):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tablevault", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=env,
+        )
+    assert done.returncode == 1
+    line = "TableVault error: The standard output cannot be written: No space left on device."
+    assert done.stderr.splitlines()[0].startswith(line)
+    assert "Traceback" not in done.stderr
+
+
 def test_who_reads_may_go_away(vault, apart):
     for number in range(3):
         vault.create_table(f"t{number}")

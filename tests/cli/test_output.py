@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -82,6 +83,17 @@ def test_no_id_is_broken_over_lines_however_narrow_a_terminal_is(columns, monkey
     terminal = Terminal()
     show(LISTING, terminal, as_json=False)
     assert _COLOURS.sub("", terminal.getvalue()).count(LISTING.rows[0][0]) == 2
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_what_is_below_a_list_stands_apart_once(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for rows, before in ((LISTING.rows, ""), ([], None)):
+        terminal = Terminal()
+        listing = dataclasses.replace(LISTING, rows=rows, if_empty="That is all.", footer="Total")
+        show(listing, terminal, as_json=False)
+        *_, above, last = [None, *map(str.strip, terminal.getvalue().splitlines())]
+        assert (above, last) == (before, "Total" if rows else "That is all.")
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])

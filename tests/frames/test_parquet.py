@@ -83,7 +83,7 @@ def test_rows_beyond_a_batch_and_a_group_come_in_order(
     frame = pd.DataFrame({"a": range(35), "k": kinds, "l": [[n] for n in range(35)]})
     write(frame, tmp_path / "f")
     assert pq.ParquetFile(tmp_path / "f").num_row_groups == 4
-    for rows in (0, 1, 7, 10, 11, 34, 35, 36, None):
+    for rows in (0, 1, 7, 10, 11, 34, 35, 36, 10**20, None):
         check_same(read_frame(tmp_path / "f", rows=rows), frame.iloc[:rows])
 
 

@@ -41,7 +41,8 @@ def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     path = clone.clone(given.url, folder, context.author, context.progress, data=data)
     buckets = remote_settings.unconfirmed_buckets(path)
     tell = in_shell(CommandContext(db_dir=folder))
-    return "\n".join([f"Cloned → {path}", *_confirmations(buckets, "trust-bucket", tell)])
+    text = "\n".join([f"Cloned → {path}", *_confirmations(buckets, "trust-bucket", tell)])
+    return TextOutput(text, {"path": str(path), "unconfirmed_buckets": buckets})
 
 
 def _confirmations(buckets: Sequence[str], command: str, tell: Tell) -> list[str]:

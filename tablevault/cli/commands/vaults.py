@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tablevault.cli.context import (
     existing_folder,
     refuse_below_file,
 )
+from tablevault.cli.output import TextOutput
 from tablevault.render import harmless
 from tablevault.wording import Call
 
@@ -37,7 +39,7 @@ _ENDING = ".tar.xz"
 def _create(context: CommandContext, given: argparse.Namespace) -> object:
     """Make an empty vault."""
     vault = context.create(given.new_dir, given.description, allow_secret=given.allow_secret)
-    return f"Created → {vault.path}"
+    return TextOutput(f"Created → {vault.path}", {"path": str(vault.path)})
 
 
 def _compress(context: CommandContext, given: argparse.Namespace) -> object:
@@ -48,12 +50,14 @@ def _compress(context: CommandContext, given: argparse.Namespace) -> object:
     del context
     folder = existing_folder(given.vault_dir)
     vaults.compress_vault(folder, given.preset)
-    return f"Compressed → {absolute(folder).name}{_ENDING}"
+    archive = vaults.archive_path(absolute(folder))
+    return TextOutput(f"Compressed → {archive.name}", {"path": str(archive)})
 
 
 def _decompress(context: CommandContext, given: argparse.Namespace) -> object:
     """Restore a vault from such a file."""
     from tablevault.operations.vaults import decompress_vault
+    from tablevault.vault import absolute
 
     del context
     archive = existing_file(given.archive)
@@ -61,7 +65,7 @@ def _decompress(context: CommandContext, given: argparse.Namespace) -> object:
         raise UsageError(f'"{archive}" does not end in {_ENDING}')
     target = archive.with_name(archive.name.removesuffix(_ENDING))
     decompress_vault(target)
-    return f"Decompressed → {target.name}/"
+    return TextOutput(f"Decompressed → {target.name}/", {"path": str(absolute(target))})
 
 
 def _delete(context: CommandContext, given: argparse.Namespace) -> object:
@@ -69,14 +73,15 @@ def _delete(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.operations import vaults
 
     del context
-    from tablevault.vault import refuse_unless_vault
+    from tablevault.vault import absolute, refuse_unless_vault
 
     folder = existing_folder(given.vault_dir)
+    path = absolute(folder)
     refuse_unless_vault(folder)
     if not given.yes:
         _ask(f'Delete the vault "{folder}" with everything in it?')
     vaults.delete_vault(folder)
-    return f"Deleted → {folder}"
+    return TextOutput(f"Deleted → {folder}", {"path": str(path)})
 
 
 def _ask(question: str) -> None:
@@ -99,7 +104,8 @@ def _import(context: CommandContext, given: argparse.Namespace) -> object:
     refuse_below_file(given.new_dir)
     new = context.handle(Path(given.new_dir), context.author)
     report = import_v01.import_original(old, new, allow_secret=given.allow_secret)
-    return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
+    text = f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
+    return TextOutput(text, {"path": str(new.path), **dataclasses.asdict(report)})
 
 
 _CODE = '''"""Functions of the demonstration: reviews, and a judge that stands for a slow model."""
@@ -196,7 +202,8 @@ def _demo(context: CommandContext, given: argparse.Namespace) -> object:
     }
     _execute(vault, "reviews", changed)
     _execute(vault, "moods", _BUILDERS["moods"])
-    return _AFTER.format(path=given.new_dir, quoted=shlex.quote(given.new_dir))
+    text = _AFTER.format(path=given.new_dir, quoted=shlex.quote(given.new_dir))
+    return TextOutput(text, {"path": str(vault.path)})
 
 
 def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:

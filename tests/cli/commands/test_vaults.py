@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 from tablevault import TableVault
@@ -50,3 +51,20 @@ def test_the_demonstration(run, tmp_path, monkeypatch):
 def test_the_demonstration_suggests_a_path_in_quotes(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "\n  cd 'my shop'\n" in run("demo", "my shop")[1]
+
+
+def test_json_of_what_is_made_or_deleted_has_its_path(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = str(tmp_path / "in" / "v")
+    Path("in").mkdir()
+    for words, found in (
+        (["create-vault", "in/v", "--author", "Bo"], path),
+        (["compress", "in/v"], f"{path}.tar.xz"),
+        (["delete-vault", "in/v", "--yes"], path),
+        (["decompress", "in/v.tar.xz"], path),
+    ):
+        code, out, err = run(*words, "--json")
+        assert (code, json.loads(out)) == (0, {"path": found}), err
+    copied = {"path": str(tmp_path / "copy"), "unconfirmed_buckets": []}
+    assert json.loads(run("clone", "in/v", "copy", "--author", "Bo", "--json")[1]) == copied
+    assert json.loads(run("demo", "shop", "--json")[1]) == {"path": str(tmp_path / "shop")}
