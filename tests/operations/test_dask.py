@@ -17,11 +17,12 @@ import yaml
 
 from tablevault.engine.execution import remote_calls
 from tablevault.engine.execution.file_transfer import VaultHome
-from tablevault.engine.execution.step import Step
 from tablevault.errors import TVBuilderError, TVExecutorError
 from tests.faults.test_file_systems import OWN_MOUNTS
 from tests.operations.building import row_builders
-from tests.operations.test_executors import PIDS, Bench, whole
+from tests.operations.test_executors import LIVE, PIDS, Bench, come, whole
+
+__all__ = ["come"]
 
 
 @pytest.fixture
@@ -257,28 +258,8 @@ def started(folder, host, before, *options):
 
 
 @pytest.mark.sweep
-def test_items_that_came_before_the_worker_of_a_generator_died_are_kept(
-    bench, client, monkeypatch, tmp_path
-):
-    come, kept = tmp_path / "come", Step._item
-
-    def keep(self, row, *args):
-        values = kept(self, row, *args)
-        come.write_text(str(row))
-        return values
-
-    monkeypatch.setattr(Step, "_item", keep)
-    code = f"""
-import os, time
-from pathlib import Path
-
-def rows():
-    yield from range(3)
-    while not (Path({str(come)!r}).exists() and Path({str(come)!r}).read_text() == "2"):
-        time.sleep(0.01)
-    os._exit(1)
-"""
-    bench.vault.create_code_module("work", text=code)
+def test_items_that_came_before_the_worker_of_a_generator_died_are_kept(bench, client, come):
+    bench.vault.create_code_module("work", text=LIVE.format(come=come, end="os._exit(1)"))
     bench.vault.create_instance("t", builders=whole("generator"))
     with pytest.raises(TVBuilderError, match="died"):
         bench.vault.execute_instance("t", executor=client.get_executor(), process_id="p")

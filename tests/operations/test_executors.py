@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tablevault import TableVault
+from tablevault.engine.execution.step import Step
 from tablevault.errors import TVArgumentError, TVBudgetError, TVBuilderError, TVExecutorError
 from tests.operations.building import row_builders
 
@@ -344,6 +345,111 @@ def rows():
     bench.vault.create_instance("t", builders=whole("generator"))
     with pytest.raises(OSError, match="gone"):
         bench.vault.execute_instance("t", executor=processes, process_id="p")
+    frame = bench.vault.get_dataframe("t", "TEMP_base")[0]
+    assert frame["id"].tolist() == [0, 1, 2]
+
+
+LIVE = """
+import os, time
+from pathlib import Path
+
+def rows():
+    yield from range(3)
+    for _ in range(6000):
+        if Path({come!r}).exists() and Path({come!r}).read_text() == "2":
+            break
+        time.sleep(0.01)
+    else:
+        raise TimeoutError("items do not come")
+    {end}
+"""
+
+
+@pytest.fixture
+def come(monkeypatch, tmp_path):
+    """Return a file that says which item of a generator the execution has kept last."""
+    file, kept = tmp_path / "come", Step._item
+
+    def keep(self, row, *args):
+        values = kept(self, row, *args)
+        file.write_text(str(row))
+        return values
+
+    monkeypatch.setattr(Step, "_item", keep)
+    return str(file)
+
+
+def test_items_come_while_the_generator_goes_on(bench, pool, come):
+    bench.vault.create_code_module("work", text=LIVE.format(come=come, end="yield from (3, 4)"))
+    bench.vault.create_instance("t", builders=whole("generator"))
+    bench.vault.execute_instance("t", executor=pool)
+    assert bench.vault.get_dataframe("t")[0]["id"].tolist() == list(range(5))
+
+
+def loky_pool():
+    import loky
+
+    return loky.get_reusable_executor(1)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("new_pool", [process_pool, loky_pool])
+def test_all_items_before_the_death_of_a_worker_are_kept(bench, new_pool):
+    code = "import os\ndef rows():\n    yield from range(3)\n    os.kill(os.getpid(), 9)\n"
+    bench.vault.create_code_module("work", text=code)
+    bench.vault.create_instance("t", builders=whole("generator"))
+    pool = new_pool()
+    try:
+        with pytest.raises(TVExecutorError, match="lost 1 call in flight"):
+            bench.vault.execute_instance("t", executor=pool, process_id="p")
+    finally:
+        pool.shutdown()
+    frame = bench.vault.get_dataframe("t", "TEMP_base")[0]
+    assert frame["id"].tolist() == [0, 1, 2]
+
+
+PARENT = """
+import sys
+from tablevault import TableVault
+from tablevault.engine.execution.step import Step
+
+kept = Step._item
+
+def keep(self, row, *args):
+    values = kept(self, row, *args)
+    self._ledger.flush()
+    print(row, flush=True)
+    return values
+
+if __name__ == "__main__":
+    Step._item = keep
+    vault = TableVault(sys.argv[1], "Ana <ana@example.org>")
+    vault.execute_instance("t", process_id="p", executor="processes:1")
+"""
+
+
+@pytest.mark.sweep
+def test_items_that_were_kept_survive_a_kill_and_workers_end_with_the_process(
+    bench, python, tmp_path
+):
+    life = tmp_path / "life"
+    os.mkfifo(life)
+    code = f"""
+import threading
+
+def rows():
+    held = open({str(life)!r}, "w")
+    yield from range(3)
+    threading.Event().wait()
+"""
+    bench.vault.create_code_module("work", text=code)
+    bench.vault.create_instance("t", builders=whole("generator"))
+    process = python(PARENT, bench.path)
+    with life.open() as reading:
+        assert [process.stdout.readline() for _ in range(3)] == ["0\n", "1\n", "2\n"]
+        process.kill()
+        assert reading.read() == ""  # once the worker has ended
+    process.wait()
     frame = bench.vault.get_dataframe("t", "TEMP_base")[0]
     assert frame["id"].tolist() == [0, 1, 2]
 

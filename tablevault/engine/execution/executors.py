@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
@@ -81,7 +82,7 @@ class Executors:
             return self._connect(name.address)
         # A fork would copy locks that threads of this process hold.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(name.workers, mp_context=context)
+        pool = ProcessPoolExecutor(name.workers, mp_context=context, initializer=_follow_parent)
         self._closing.callback(_end, pool)
         return pool
 
@@ -106,6 +107,22 @@ class Executors:
         self._closing.callback(client.close)
         executor: Executor = client.get_executor()
         return executor
+
+
+def _follow_parent() -> None:
+    """End this worker, even during a call, when the process that has made it is killed.
+
+    It would go on to the calls that were sent ahead, and wait for more without end.
+    """
+
+    def follow() -> None:
+        """Wait for the parent."""
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "a pool has made this process"
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="tablevault-parent", daemon=True).start()
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

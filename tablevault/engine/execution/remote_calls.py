@@ -42,6 +42,7 @@ from tablevault.engine.execution.file_transfer import (
     remove_folder,
     send,
 )
+from tablevault.engine.execution.live_items import Item, ItemFile, take_items
 from tablevault.engine.execution.parcels import (
     Parcel,
     VaultFile,
@@ -58,12 +59,10 @@ from tablevault.engine.execution.worker import (
     OWNERS,
     Answer,
     FunctionRef,
-    Item,
     Owner,
     WorkerTask,
     release,
     run_task,
-    take_items,
 )
 from tablevault.errors import TVBuilderError, TVExecutorError, message_of
 from tablevault.names import CODE_DIR
@@ -151,12 +150,14 @@ class RemoteCalls:
         self._futures: set[Future[object]] = set()
         self._lock = threading.Lock()
         self._live = ThreadPoolExecutor(1, thread_name_prefix="tablevault-live")
+        self._closing = contextlib.ExitStack()
         OWNERS[self._owner] = Owner(function, copy_context())
 
     def close(self) -> None:
         """Let the tasks that are still made find nothing here any more."""
         self.cancel()
         self._live.shutdown(wait=False)
+        self._closing.close()
         OWNERS.pop(self._owner, None)
 
     def keep(self, constants: Mapping[str, Any]) -> None:
@@ -168,11 +169,13 @@ class RemoteCalls:
     def call(self, usage: Usage, call: Call, timeout_s: float | None, *, is_async: bool) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call; see `CallExecutor`."""
         task = self._task([call], timeout_s, is_async=is_async)
-        if task.once and task.items is not None:
+        if task.items is not None:
+            task, take = self._live_task(task)
             made = self._live.submit(self._outcome, task)
-            take = partial(take_from_all, self._executor, take_items, task.once)
             first: Sequence[Item] = ()
-            while not first and not wait([made], timeout=POLL_S).done:
+            is_made = False
+            while not (first or is_made):
+                is_made = bool(wait([made], timeout=POLL_S).done)
                 first = take()
             if first:
                 return LiveItems(first, take, made, self._opened)
@@ -182,6 +185,13 @@ class RemoteCalls:
         for used in outcome.used:
             usage.add(used)
         return outcome.value()
+
+    def _live_task(self, task: WorkerTask) -> tuple[WorkerTask, Callable[[], Sequence[Item]]]:
+        """Return the task of a generator, and what takes the items that it has yielded."""
+        if task.once:
+            return task, partial(take_from_all, self._executor, take_items, task.once)
+        file = self._closing.enter_context(contextlib.closing(ItemFile()))
+        return replace(task, item_file=file.path), file.take
 
     def _outcome(self, task: WorkerTask) -> RemoteOutcome:
         """Have a task of one call made."""
@@ -199,7 +209,7 @@ class RemoteCalls:
 
     def _opened(self, value: object) -> Any:  # noqa: ANN401 - functions return anything
         """Return an item that was sent before its worker is known."""
-        return open_value(value, self._builder, "of Dask")
+        return open_value(value, self._builder, f"of {type(self._executor).__name__}")
 
     def call_all(
         self,

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.usage import Usage, UsageReport
+from tablevault.engine.execution.live_items import Item
 from tablevault.engine.execution.parcels import UnsendableError, opened
-from tablevault.engine.execution.worker import Item, WorkerOutcome
+from tablevault.engine.execution.worker import WorkerOutcome
 from tablevault.errors import TVBuilderError, message_of
 
 POLL_S: Final = 0.5
@@ -128,7 +129,9 @@ class LiveItems(RemoteItems):
     def charged(self, usage: Usage) -> Iterator[Any]:
         """Yield the items, each once its reports are added."""
         yield from super().charged(usage)
-        while not wait([self._made], timeout=POLL_S).done:
+        is_made = False
+        while not is_made:
+            is_made = bool(wait([self._made], timeout=POLL_S).done)
             self._items = self._take()
             yield from super().charged(usage)
         outcome = self._made.result()

@@ -29,6 +29,7 @@ from tablevault.engine.code import SETS, ModuleSet, function_in, shipped_functio
 from tablevault.engine.execution.concurrency import AbandonedError, Stop, call_rows
 from tablevault.engine.execution.file_transfer import NewFile, VaultHome, WorkerFiles
 from tablevault.engine.execution.invocation import Invoker
+from tablevault.engine.execution.live_items import FileItems, Item, live_items, rest_of
 from tablevault.engine.execution.parcels import (
     Parcel,
     Raised,
@@ -93,6 +94,8 @@ class WorkerTask:
     once : str
         Name of the task among those of a Dask scheduler, which gives tasks of workers that died to
         other workers; "" elsewhere.
+    item_file : str
+        Where another worker process writes the items that it takes; "" for Dask.
     supplies : mapping of str to bytes
         What the worker lacked when it was asked before, by digest.
     """
@@ -108,14 +111,8 @@ class WorkerTask:
     at_once: int = 1
     items: int | None = None
     once: str = ""
+    item_file: str = ""
     supplies: Mapping[str, bytes] = field(default_factory=dict)
-
-
-class Item(NamedTuple):
-    """One item of what a function returned, and what it reported before it."""
-
-    value: object
-    used: Sequence[UsageReport]
 
 
 class WorkerOutcome(NamedTuple):
@@ -132,7 +129,7 @@ class WorkerOutcome(NamedTuple):
     seconds : float
         How long it took.
     items : sequence of Item, optional
-        The items, where they were asked for.
+        The items, where they were asked for, that were not taken before.
     """
 
     value: object
@@ -396,6 +393,13 @@ class _Reports:
         return used
 
 
+def _items(task: WorkerTask) -> list[Item]:
+    """Return what the items of a task are added to."""
+    if task.once or task.owner in OWNERS:
+        return live_items(task.once or task.item_file)
+    return FileItems(task.item_file)
+
+
 def _outcome(
     task: WorkerTask, call: Callable[[], Any], invoker: Invoker, stop: Stop
 ) -> WorkerOutcome:
@@ -410,7 +414,7 @@ def _outcome(
     try:
         value = invoker.call(usage, call, task.timeout_s, is_async=task.is_async)
         if task.items is not None and isinstance(value, Iterable) and not isinstance(value, Sized):
-            used, items = reports.take(), _live.setdefault(task.once, []) if task.once else []
+            used, items = reports.take(), _items(task)
             for item in islice(invoker.items(usage, value), task.items):
                 items.append(Item(parcel(item), reports.take()))
             value = None
@@ -419,26 +423,6 @@ def _outcome(
         if not isinstance(problem, Exception):
             stop.set()
     seconds = time.perf_counter() - began
-    if items is not None and task.once:
-        items = _rest(task.once)
+    if items is not None:
+        items = rest_of(task.once or task.item_file, items)
     return WorkerOutcome(parcel(value), error, (*used, *reports.take()), seconds, items)
-
-
-_live: Final[dict[str, list[Item]]] = {}
-"""Items of generators that are called here, and that were not taken yet, by the task."""
-_taking = threading.Lock()
-
-
-def take_items(once: str) -> list[Item]:
-    """Return the items of a task that have come since this was called last."""
-    with _taking:
-        items = _live.get(once, [])
-        taken = items[:]
-        del items[: len(taken)]
-    return taken
-
-
-def _rest(once: str) -> list[Item]:
-    """Return the items of a task that has ended, and that were not taken."""
-    with _taking:
-        return _live.pop(once)
