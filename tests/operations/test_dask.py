@@ -40,10 +40,22 @@ def distributed():
 
 @pytest.fixture(scope="module")
 def cluster(sealed, distributed):
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    """Yield a cluster that waits for workers that start again, however long that takes."""
+    import dask
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+    ):
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let executions wait for such workers, too."""
+    monkeypatch.setattr(remote_calls, "_RESTART_S", 3600)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +152,8 @@ def test_a_scheduler_that_is_killed_pauses_the_process(bench, separate):
 
 @pytest.mark.sweep
 def test_the_only_worker_that_is_killed_pauses_the_process(bench, separate, monkeypatch):
-    monkeypatch.setattr("tablevault.engine.execution.remote_calls._LOOKS", 1)
-    monkeypatch.setattr("tablevault.engine.execution.remote_calls._RESTART_S", 0)
+    monkeypatch.setattr(remote_calls, "_LOOKS", 1)
+    monkeypatch.setattr(remote_calls, "_RESTART_S", 0)
     paused_by(bench, separate[1], KILLING.format(pid="os.getpid()"), "no worker was left")
 
 
