@@ -287,6 +287,7 @@ class Program:
         self._sources = dict(_source(path, data) for path, data in modules.items())
         self._tops = {name.partition(".")[0] for name in self._sources}
         self._locator = locator or ImportSystem()
+        self.lists_subclasses = any(b"__subclasses__" in data for data in modules.values())
         self._loaded: dict[str, Loaded | None] = {}
         self._modules: set[Module] = set()
         self._facts: dict[tuple[Unit, bool], Facts] = {}
@@ -369,6 +370,17 @@ class Program:
                     found += self.imported(loaded, self.facts(loaded, unit))
             self._executed[loaded] = found
         return self._executed[loaded]
+
+    def starred_submodules(self, loaded: Loaded) -> list[Loaded]:
+        """Return the submodules that a star import of a module imports: those in ``__all__``."""
+        names = (
+            node.value
+            for unit in loaded.module.bindings.get("__all__", ())
+            for node in ast.walk(unit.node)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
+        found = (self.find(f"{loaded.name}.{name}") for name in names)
+        return [each for each in found if each is not None]
 
     def _named(self, name: str, attribute: str) -> list[Loaded]:
         """Return a module, its parent packages, and the submodule that an attribute may be."""

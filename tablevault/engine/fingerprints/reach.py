@@ -87,7 +87,9 @@ class ImportEffects:
             return True
         if any(not layer for _, layer in facts.dynamic):
             return True
-        return isinstance(unit.node, ast.ClassDef) and self._has_subclass_hook(loaded, unit)
+        return isinstance(unit.node, ast.ClassDef) and (
+            self._program.lists_subclasses or self._has_subclass_hook(loaded, unit)
+        )
 
     def _has_subclass_hook(self, loaded: Loaded, unit: Unit) -> bool:
         """Return whether a class has a base with ``__init_subclass__`` or the like in the vault."""
@@ -132,6 +134,8 @@ class ImportEffects:
                         changed |= {(each.module.name, each.name) for each in own}
             for target, use in self._run(loaded, unit, deepest):
                 key = target.module.name, target.name
+                if self._registers(first, unit, use, target):
+                    changed.add(key)
                 if not _only_reads(use) or target.module.module.is_kind(target.name, "class"):
                     reached.add(key)
                 if key not in seen:
@@ -139,6 +143,19 @@ class ImportEffects:
                     units = target.module.module.bindings[target.name]
                     queue += [(target.module, each, depth) for each in units]
         return Execution(frozenset(reached), frozenset(changed), is_outward)
+
+    def _registers(self, first: Unit, unit: Unit, use: Use, target: Definition) -> bool:
+        """Return whether a statement may add to a definition: ``@parse.register``, a subclass."""
+        module = target.module.module
+        is_class = module.is_kind(target.name, "class")
+        if is_class and not target.rest:
+            return self._program.lists_subclasses and isinstance(first.node, ast.ClassDef)
+        if unit is not first and not use.layer:
+            return False  # its own decorators run in a statement of their own
+        if is_class:
+            return target.rest[-1] == "register"  # of abc.ABC
+        is_function = module.is_kind(target.name, "function")
+        return is_function and not all(name.startswith("__") for name in target.rest)
 
     def _run(self, loaded: Loaded, unit: Unit, deepest: int) -> Iterator[tuple[Definition, Use]]:
         """Yield the definitions that a statement uses down to a layer."""
@@ -328,6 +345,8 @@ class Reach:
                 what = f"from {starred.name} import *"
                 reason = f"`{loaded.name}` has `{what}`, so all of `{starred.name}` counts"
                 self._take(starred, loaded.name, reason)
+                for below in self._program.starred_submodules(starred):
+                    self._take(below, loaded.name, reason)
 
     def _why_whole(self, module: Loaded, name: str) -> str:
         """Return why a module that is used as a value is included."""

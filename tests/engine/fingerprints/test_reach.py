@@ -164,8 +164,70 @@ CHANGES = {
         {"m.py": "import n\ndef f(x): return getattr(n, 'A')", "n.py": "A = 1"},
         {"m.py": "import n\ndef f(x): return getattr(n, 'A')", "n.py": "A = 2"},
     ),
+    "a case of a generic function": (
+        "from functools import singledispatch\n@singledispatch\ndef g(x): return 0\n@g.register\ndef _(x: int): return 1\ndef f(x): return g(x)",
+        "from functools import singledispatch\n@singledispatch\ndef g(x): return 0\n@g.register\ndef _(x: int): return 2\ndef f(x): return g(x)",
+    ),
+    "a case of a generic function in another module": (
+        {
+            "m.py": "import n\nfrom o import g\ndef f(x): return g(x)",
+            "n.py": "from o import g\ng.register(int, lambda x: 1)",
+            "o.py": "from functools import singledispatch\n@singledispatch\ndef g(x): return 0",
+        },
+        {
+            "m.py": "import n\nfrom o import g\ndef f(x): return g(x)",
+            "n.py": "from o import g\ng.register(int, lambda x: 2)",
+            "o.py": "from functools import singledispatch\n@singledispatch\ndef g(x): return 0",
+        },
+    ),
+    "a function that is registered with one under a decorator": (
+        "class Tool:\n    def __init__(self, g): self.more = []\n    def add(self, g): self.more.append(g)\n"
+        "@Tool\ndef g(x): return x\n@g.add\ndef h(x): return 1\ndef f(x): return g.more[0](x)",
+        "class Tool:\n    def __init__(self, g): self.more = []\n    def add(self, g): self.more.append(g)\n"
+        "@Tool\ndef g(x): return x\n@g.add\ndef h(x): return 2\ndef f(x): return g.more[0](x)",
+    ),
+    "a type that is registered with an abstract class": (
+        "from abc import ABC\nclass A(ABC): pass\nA.register(int)\ndef f(x): return isinstance(x, A)",
+        "from abc import ABC\nclass A(ABC): pass\nA.register(str)\ndef f(x): return isinstance(x, A)",
+    ),
+    "a subclass where subclasses are listed": (
+        {
+            "m.py": "import n\nfrom o import P\ndef f(x): return [c.n for c in P.__subclasses__()]",
+            "n.py": "from o import P\nclass Q(P):\n    n = 1",
+            "o.py": "class P: pass",
+        },
+        {
+            "m.py": "import n\nfrom o import P\ndef f(x): return [c.n for c in P.__subclasses__()]",
+            "n.py": "from o import P\nclass Q(P):\n    n = 2",
+            "o.py": "class P: pass",
+        },
+    ),
+    "a subclass of a subclass where they are listed": (
+        "class P:\n    @classmethod\n    def all(cls): return cls.__subclasses__()\nclass Q(P): pass\nclass R(Q):\n    n = 1\ndef f(x): return P.all()",
+        "class P:\n    @classmethod\n    def all(cls): return cls.__subclasses__()\nclass Q(P): pass\nclass R(Q):\n    n = 2\ndef f(x): return P.all()",
+    ),
+    "a module that a package offers to star imports": (
+        {
+            "m.py": "from p import *\ndef f(x): return n.A",
+            "p/__init__.py": "__all__ = ['n']",
+            "p/n.py": "A = 1",
+        },
+        {
+            "m.py": "from p import *\ndef f(x): return n.A",
+            "p/__init__.py": "__all__ = ['n']",
+            "p/n.py": "A = 2",
+        },
+    ),
 }
 STAYS = {
+    "another generic function": (
+        "from functools import singledispatch\n@singledispatch\ndef g(x): return 0\n@singledispatch\ndef h(x): return 0\n@h.register\ndef _(x: int): return 1\ndef f(x): return g(x)",
+        "from functools import singledispatch\n@singledispatch\ndef g(x): return 0\n@singledispatch\ndef h(x): return 0\n@h.register\ndef _(x: int): return 2\ndef f(x): return g(x)",
+    ),
+    "the name of a function that is used elsewhere": (
+        "def g(x): return x\nN = g.__name__\ndef f(x): return g(x)",
+        "def g(x): return x\nN = g.__name__ + 'a'\ndef f(x): return g(x)",
+    ),
     "another list that is appended to": (
         "X = []\nX.append(1)\ndef f(x): return X",
         "X = []\nX.append(1)\nY = []\nY.append(1)\ndef f(x): return X",
