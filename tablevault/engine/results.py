@@ -102,8 +102,7 @@ def row_values(value: object, builder: ResolvedBuilder, row: int) -> tuple[Any, 
     Raises
     ------
     TVBuilderError
-        The number of values is not that of the columns, or a cell holds a collection and the dtype
-        of its column is not ``object``; without a declared dtype it may not be a tuple.
+        The number of values is not that of the columns, or a cell holds an iterator or a dataframe.
     """
     columns = builder.changed_columns
     if len(columns) == 1:
@@ -124,14 +123,8 @@ def row_values(value: object, builder: ResolvedBuilder, row: int) -> tuple[Any, 
     if not any(type(cell) not in _PLAIN and isinstance(cell, _COLLECTIONS) for cell in values):
         return tuple(map(plain, values))
     for name, cell in zip(columns, values, strict=True):
-        if isinstance(cell, _COLLECTIONS) and not _takes(builder, name, cell):
-            raise wrong(
-                builder,
-                f'returned {show(cell)} for column "{name}" in row {row}',
-                f"Return one value, or declare dtypes: {{{name}: object}}.",
-                row=row,
-                column=name,
-            )
+        if not _takes(builder, name, cell) and why_unstorable(cell) is not None:
+            raise _collection(cell, builder, (name, row))
     return tuple(
         _own(cell, builder, (name, row)) for name, cell in zip(columns, values, strict=True)
     )
@@ -221,6 +214,20 @@ def typed(series: pd.Series, name: str, builder: ResolvedBuilder) -> pd.Series:
         text = f'Builder "{builder.name}": {error.message}'
         raise error.with_facts(text, builder=builder.name, column=name) from error
     return fitted
+
+
+def check_collections(values: Values, builder: ResolvedBuilder, row: int) -> None:
+    """Refuse collections in columns that do not hold objects.
+
+    Raises
+    ------
+    TVBuilderError
+        A value is a collection, and the declared dtype of its column is not ``object``; without a
+        declared dtype it may not be a tuple.
+    """
+    for name, value in zip(builder.changed_columns, values, strict=True):
+        if type(value) not in _PLAIN and not _takes(builder, name, value):
+            raise _collection(value, builder, (name, row))
 
 
 def check_fit(values: Values, builder: ResolvedBuilder, row: int) -> None:
@@ -402,6 +409,18 @@ def _unkeepable(shown: str, builder: ResolvedBuilder, place: tuple[str, int]) ->
     )
 
 
+def _collection(cell: object, builder: ResolvedBuilder, place: tuple[str, int]) -> TVBuilderError:
+    """Return the error for a collection that a column does not take."""
+    column, row = place
+    return wrong(
+        builder,
+        f'returned {show(cell)} for column "{column}" in row {row}',
+        f"Return one value, or declare dtypes: {{{column}: object}}.",
+        row=row,
+        column=column,
+    )
+
+
 def _owned(series: pd.Series, builder: ResolvedBuilder, name: str) -> pd.Series:
     """Copy a column that a function returned, with the objects in its cells."""
     if series.dtype != object:
@@ -445,7 +464,9 @@ def _several(value: object, builder: ResolvedBuilder, row: int) -> tuple[Any, ..
 
 
 def _takes(builder: ResolvedBuilder, column: str, cell: object) -> bool:
-    """Return whether a column may hold a collection."""
+    """Return whether a column may hold a value: a collection only if it holds objects."""
+    if not isinstance(cell, _COLLECTIONS):
+        return True
     match builder.dtypes.get(column):
         case None:
             return isinstance(cell, _OBJECTS)

@@ -16,7 +16,7 @@ from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
-from tablevault.errors import TableReferenceError, TVTableError
+from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
 from tablevault.frames.artifact_string import NAME as ARTIFACT
 
 _ROWS_AT_ONCE: Final = 1 << 16
@@ -339,8 +339,9 @@ class Lookup:
         builder = self._builder
         if call.outcome == "rejected":
             try:
+                results.check_collections(values, builder, row)
                 results.check_fit(values, builder, row)
-            except TVTableError:
+            except (TVBuilderError, TVTableError):
                 return None
         if not is_own and builder.retry_null and values and all(map(results.is_null, values)):
             return None

@@ -32,7 +32,7 @@ from tablevault.engine.matching import Mask
 from tablevault.engine.results import refuse_leak
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
 from tablevault.engine.tables import TableDraft
-from tablevault.errors import TVTableError
+from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.artifact_string import NAME as ARTIFACT
 from tablevault.frames.artifact_string import artifact_values
 from tablevault.frames.casting import cast
@@ -379,7 +379,7 @@ class RunningCall:
         self._row = row
         self._inputs = inputs
         self._is_shared = False
-        self._rejected: tuple[TVTableError, str] | None = None
+        self._rejected: tuple[Exception, str] | None = None
         self._began_at = time.time()
         self._began = time.perf_counter()
 
@@ -427,6 +427,8 @@ class RunningCall:
             A value cannot be stored, does not fit its dtype, or names a missing file. `failed`
             records it, and the value is used once the dtype is corrected. Or it holds a secret
             that a builder has read: then it is not recorded.
+        TVBuilderError
+            A value is a collection, and its column is not of objects; recorded likewise.
         """
         text = encode_plain(values)
         if text is None:
@@ -434,12 +436,13 @@ class RunningCall:
             values = decode_values(text)  # as a resumed execution would read them
         refuse_leak(text, self._builder, self._row)
         try:
+            results.check_collections(values, self._builder, self._row)
             results.check_fit(values, self._builder, self._row)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
                 call = self.call(text)
                 self._artifacts.record(self._ledger, call, names, calls=self.calls)
                 return CallResult(values, None, self.calls)
-        except TVTableError as error:
+        except (TVBuilderError, TVTableError) as error:
             self._rejected = error, text
             raise
         self._close()

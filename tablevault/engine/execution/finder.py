@@ -22,6 +22,7 @@ from tablevault.engine.matching import NEW_ROW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
+from tablevault.frames.dtypes import infer
 from tablevault.names import SELF
 from tablevault.render import counted
 
@@ -218,11 +219,14 @@ class Finder:
         """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
         if not decision.keeps_all or self._earlier is None:
             return None
-        taken = {name: self._earlier[name] for name in self._builder.changed_columns}
-        return {
-            name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
-            for name, series in taken.items()
-        }
+        is_part = len(decision.rows) < len(self._earlier)
+        kept = {}
+        for name in self._builder.changed_columns:
+            series = self._earlier[name].iloc[decision.rows].reset_index(drop=True).rename(name)
+            if is_part and name not in self._builder.dtypes and _depends_on_all(series):
+                series = infer(series.astype(object), name)
+            kept[name] = series
+        return kept
 
     # -- row by row -----------------------------------------------------------------------------
 
@@ -436,3 +440,8 @@ class MissingCells:
 def _is_settled(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
     """Return whether a value stays as it is in a column of whatever dtype."""
     return results.is_null(value) or isinstance(value, _SETTLED)
+
+
+def _depends_on_all(series: pd.Series) -> bool:
+    """Return whether a part of the values may imply another dtype than that of their column."""
+    return series.dtype == object or str(series.dtype) == "UInt64" or not series.notna().any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 from pathlib import Path
 
@@ -122,6 +123,40 @@ def test_after_the_dtype_is_corrected_a_rejected_value_is_cast_without_a_call(be
     assert bench.x()[7:10] == ["7", "4/5", "9"]
 
 
+@pytest.mark.parametrize("value", ["[8, 9]", "{'a': 8}", "(8, 9)"])
+@pytest.mark.parametrize("declared", [{"x": "Int64"}, {"x": "string"}])
+@pytest.mark.parametrize("fields", [{}, {"batch_size": 3}], ids=["one", "batch"])
+def test_a_collection_is_kept_until_its_column_holds_objects(bench, value, declared, fields):
+    text = f"def ask(id):\n    pay(id)\n    return {value} if id == 8 else id\n"
+    if fields:
+        each = f"[{value} if n == 8 else n for n in id]"
+        text = f"def ask(id):\n    [pay(n) for n in id]\n    return {each}\n"
+    bench.code(text)
+    bench.prepare(dtypes=declared, **fields)
+    with pytest.raises(TVBuilderError, match=r'for column "x" in row 8'):
+        bench.vault.execute_instance("t")
+    assert bench.calls() == 9
+    builder = bench.path / "temp/t/base/builders/ask.yaml"
+    builder.write_text(builder.read_text().replace(declared["x"], "object"))
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+    values = list(range(12))
+    values[8] = ast.literal_eval(value)
+    assert bench.x() == values
+
+
+def test_a_tuple_is_kept_until_its_column_is_declared(bench):
+    bench.code("def ask(id):\n    pay(id)\n    return id, 1\n")
+    bench.prepare()
+    with pytest.raises(TVBuilderError, match=r"declare dtypes: \{x: object\}"):
+        bench.vault.execute_instance("t")
+    builder = bench.path / "temp/t/base/builders/ask.yaml"
+    builder.write_text(builder.read_text() + "\ndtypes: {x: object}\n")
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+    assert bench.x() == [(n, 1) for n in range(12)]
+
+
 def test_another_dtype_makes_no_call(bench):
     bench.code(DOUBLE)
     assert bench.run() == 12
@@ -142,6 +177,27 @@ def test_inferred_dtypes_do_not_depend_on_history(bench):
         bench.run(columns, code_version="1")
         assert bench.vault.get_dataframe("t")[0]["x"].dtype == dtype
     assert bench.x() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "part"),
+    [
+        ([1, [2]], "object", "Int64"),
+        (["a", {"b": 1}], "object", "string"),
+        ([1, 2**70], "object", "Int64"),
+        ([1.5, b"b"], "object", "Float64"),
+        ([1, 2**63], "UInt64", "Int64"),
+        ([None, 2], "Int64", "string"),
+    ],
+)
+def test_a_part_of_the_rows_has_the_dtype_of_its_values(bench, values, whole, part):
+    bench.code(f"def ask(id):\n    pay(id)\n    return {values!r}[id]\n")
+    for rows, dtype, calls in ((2, whole, 2), (1, part, 0), (2, whole, 0)):
+        columns = {"id": list(range(rows)), "v": values[:rows]}
+        assert bench.run(columns, retry_null=False) == calls
+        column = bench.vault.get_dataframe("t")[0]["x"]
+        assert column.dtype == dtype
+        assert column.astype(object).where(column.notna(), None).tolist() == values[:rows]
 
 
 def test_a_null_is_asked_for_again_only_if_all_columns_are_null(bench):
