@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tablevault.cli.command import Argument, Command, commands
 from tablevault.cli.context import CommandContext
-from tablevault.errors import TableVaultError, message_of, user_line
+from tablevault.errors import (
+    TableVaultError,
+    TVArgumentError,
+    TVLockError,
+    message_of,
+    user_line,
+)
 from tablevault.secrets import text_to_keep
 from tablevault.wording import (
     BLANK,
@@ -114,7 +120,8 @@ def _kept(
             if not process["force_takedown"]:
                 return _paused(error, process_id, process["rows"], given, tell)
             StopProcess(to_stop_process_id=process_id).run(vault)
-    if given.command == "execute-instance" and not given.process_id:
+    is_refused = isinstance(error, TVArgumentError | TVLockError)  # so would be the same again
+    if given.command == "execute-instance" and not given.process_id and not is_refused:
         done = calls.finished_rows(vault, given.table_name, given.version)
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
         if kept:

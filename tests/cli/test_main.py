@@ -227,6 +227,8 @@ def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(
         "Finished calls are kept (3 of t_index, 2 of ask).",
         f"{then}: `tablevault --quiet execute-instance t`",
     ]
+    code, _, err = run("execute-instance", "t", "--sample", "0")
+    assert (code, err.count("\n"), "kept" in err) == (1, 1, False), err
 
 
 def test_without_a_command_it_says_what_there_is(run):

@@ -88,9 +88,13 @@ def _ask(question: str) -> None:
     """Ask on the standard error, as the standard output is for results; raise unless it is yes."""
     sys.stderr.write(f"{harmless(question)} [y/N] ")
     sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if not answer:  # nobody can answer
-        sys.stderr.write("\n")
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer:  # Ctrl-C, Ctrl-D, or nobody can answer
+            sys.stderr.write("\n")
+    if not answer and not sys.stdin.isatty():
         raise AbortedError("There is no terminal to ask in: answer by --yes.")
     if answer.strip().lower() not in {"y", "yes"}:
         raise AbortedError

@@ -26,6 +26,25 @@ def test_a_vault_is_packed_unpacked_and_deleted(made, run, monkeypatch, tmp_path
     assert TableVault("v", "Bo").get_table_instances() == ["t"]
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_a_question_that_is_left_open_is_no(made, run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    asked = 'Delete the vault "v" with everything in it? [y/N] \n'
+    assert run("delete-vault", "v") == (1, "", f"{asked}Nothing was changed.\n")
+    monkeypatch.setattr("sys.stdin.readline", interrupted)
+    assert run("delete-vault", "v") == (130, "", f"{asked}Interrupted.\n")
+    assert Path("v/vault.yaml").is_file()
+
+
 def test_an_archive_of_the_current_folder_is_named_like_it(made, run):
     assert run("compress", ".", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
     assert Path("../v.tar.xz").is_file()
