@@ -184,19 +184,22 @@ def _read(file: VaultFile, offset: int, length: int) -> bytes:
 def fetch(folder: str, files: Sequence[NewFile], target: Path, run: Run) -> None:
     """Fetch what functions wrote in a worker into the artifact folder.
 
-    If this crashes, hidden parts of files stay, which are no artifacts.
+    All files get their names at the end: if this crashes, or the worker dies, hidden parts of files
+    stay, which are no artifacts. Calls that are made again may choose other names.
     """
     transfer = uuid.uuid4().hex
-    numbers = {file: number for number, file in enumerate(files)}
+    there = {file: target / file.name for file in files}
+    parts_of = {
+        file: path.with_name(f".{transfer}.{number}.part")
+        for number, (file, path) in enumerate(there.items())
+    }
     for parts in pieces(files, _PIECE):
         wanted = [(file.name, offset, length) for file, offset, length in parts]
         for (file, offset, _), data in zip(parts, run(read_parts, folder, wanted), strict=True):
-            path = target / file.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{transfer}.{numbers[file]}.part")
-            _append(part, offset, data)
-            if offset + len(data) == file.size:
-                _finish(part, path, is_executable=file.is_executable)
+            parts_of[file].parent.mkdir(parents=True, exist_ok=True)
+            _append(parts_of[file], offset, data)
+    for file, path in there.items():
+        _finish(parts_of[file], path, is_executable=file.is_executable)
 
 
 def _append(path: Path, offset: int, data: bytes) -> None:

@@ -17,6 +17,7 @@ from tablevault.engine.execution.file_transfer import (
     send,
 )
 from tablevault.errors import TVExecutorError
+from tablevault.names import is_hidden
 
 
 def home(folder: Path) -> VaultHome:
@@ -67,6 +68,28 @@ def test_what_was_written_is_fetched_in_pieces(tmp_path, monkeypatch):
     assert (tmp_path / "here" / "sub" / "x").read_bytes() == bytes(range(11))
     assert (tmp_path / "here" / "sub" / "x").stat().st_mode & 0o111
     assert [path.name for path in (tmp_path / "here" / "sub").iterdir()] == ["x"]
+
+
+def test_files_of_a_worker_that_dies_meanwhile_get_no_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_transfer, "_PIECE", 4)
+    requests = iter([here, here])
+
+    def dying(function, *args):
+        try:
+            return next(requests)(function, *args)
+        except StopIteration:
+            raise EOFError from None
+
+    (tmp_path / "there").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / "there" / name).write_bytes(bytes(6))
+    files = [NewFile(name, 6, False) for name in ("x", "y")]
+    (tmp_path / "here").mkdir()
+    with pytest.raises(EOFError):
+        fetch(str(tmp_path / "there"), files, tmp_path / "here", dying)
+    (part,) = (tmp_path / "here").glob("*1.part")
+    assert part.stat().st_size == 2
+    assert all(is_hidden(path.name) for path in (tmp_path / "here").iterdir())
 
 
 def test_a_file_that_changes_while_it_is_sent_ends_the_execution(tmp_path):
