@@ -84,10 +84,11 @@ class CommandContext:
     def create(self, path: str, description: str, *, allow_secret: bool = False) -> Vault:
         """Create a vault at `path`."""
         from tablevault.operations import vaults
+        from tablevault.vault import absolute
 
         refuse_below_file(path)
         vaults.refuse_content(Path(path))
-        self.__dict__["path"] = Path(path)
+        self.__dict__["path"] = absolute(Path(path))
         handle = self.handle(self.path, self.author)
         return vaults.attach(handle, description, create=True, allow_secret=allow_secret)
 

@@ -46,7 +46,7 @@ def explained(error: BaseException, context: CommandContext, given: argparse.Nam
 def in_shell(context: CommandContext) -> Tell:
     """Return the function that writes a text for a prompt: its commands act on this vault."""
     options = (("--db-dir", context.db_dir), ("--author", context.named_author))
-    leading = [word for name, value in options if value for word in (name, value)]
+    leading = [word for name, value in options if value for word in _option(name, value)]
     write = at_prompt(leading)
     programs = {PROGRAM: [PROGRAM, *leading], "git": ["git", *_git_options(context)]}
 
@@ -247,8 +247,10 @@ def _typed(argument: Argument, value: object) -> Iterator[str]:
             yield word
         elif not argument.takes_value:
             yield argument.long_name
-        elif word.startswith("-"):
-            yield f"{argument.long_name}={word}"
         else:
-            yield argument.long_name
-            yield word
+            yield from _option(argument.long_name, word)
+
+
+def _option(name: str, value: str) -> list[str]:
+    """Return the words of an option; a value that begins with a hyphen is no word of its own."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -53,7 +53,7 @@ def _main(words: list[str]) -> int:
 
         return completion.answer(words[1:], known, sys.stdout)
     parser = build_parser(known)
-    given = _parsed(parser, words)
+    given = _parsed(parser, words, known)
     given.words = words
     if not given.command:
         parser.print_help()
@@ -187,17 +187,31 @@ def _print_error(text: str) -> None:
     sys.stderr.write(f"{render.harmless(text)}\n")
 
 
-def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+def _parsed(
+    parser: argparse.ArgumentParser, words: list[str], known: Mapping[str, Command]
+) -> argparse.Namespace:
     """Parse the arguments; surplus ones are an error of the command, not of the program."""
     given, left = parser.parse_known_args(words)
     if left:
         command = f" {given.command}" if given.command else ""
+        arguments = (*(known[given.command].arguments if command else ()), *GLOBALS)
+        options = [name for each in arguments for name in each.names if name.startswith("--")]
+        typed = next((word for word in left if word.startswith("--")), "")
         parser.exit(
             _USAGE,
-            f"tablevault{command}: error: unrecognized arguments: {' '.join(left)}\n"
+            f"tablevault{command}: error: unrecognized arguments: {' '.join(left)}"
+            f"{_nearest(typed.partition('=')[0], options)}\n"
             f"See `tablevault{command} --help`.\n",
         )
     return given
+
+
+def _nearest(typed: str, known: Iterable[str]) -> str:
+    """Return a question for the names that are most like what was typed; "" if none is."""
+    import difflib
+
+    near = difflib.get_close_matches(typed, list(known), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -210,10 +224,7 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         """Suggest similar commands for an unknown one, instead of listing all."""
         if action.dest == "command" and action.choices is not None and value not in action.choices:
-            import difflib
-
-            near = difflib.get_close_matches(str(value), list(action.choices), n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            hint = _nearest(str(value), action.choices)
             raise argparse.ArgumentError(None, f'there is no command "{value}"{hint}')
         super()._check_value(action, value)
 

@@ -159,7 +159,9 @@ def test_each_command_of_a_text_acts_on_the_vault_that_was_named(vault, text, wa
 
 @pytest.mark.parametrize("name", ["-x", "--force", "$HOME", "a\nb", "'", "ü"])
 def test_any_name_comes_through_the_shell(name):
-    text = at_prompt()(Call("stop_process", to_stop_process_id=name, process_id=name))
-    _, *words = shlex.split(text.strip("`"))
+    tell = in_shell(CommandContext(db_dir=name, named_author=name))
+    hint = Wording(Call("stop_process", to_stop_process_id=name, process_id=name))
+    _, *words = shlex.split(tell(hint).strip("`"))
     given = build_parser(commands()).parse_args(words)
     assert (given.to_stop_process_id, given.process_id) == (name, name)
+    assert (given.db_dir, given.author) == (name, name)

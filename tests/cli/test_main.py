@@ -24,6 +24,8 @@ from tests.looking import check_clean, state_of
         (["nope"], 'there is no command "nope"'),
         (["create-tabel", "t"], "did you mean create-table"),
         (["log", "t", "u"], "tablevault log: error: unrecognized arguments: u"),
+        (["log", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
+        (["log", "--limmit=3"], "unrecognized arguments: --limmit=3; did you mean --limit?"),
         (["create-table"], "TABLE_NAME"),
         (["create-table", "t", "--nope"], "--nope"),
         (["write-instance", "t"], "--csv"),

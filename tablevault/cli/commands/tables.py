@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tablevault.cli.command import (
     ALLOW_SECRET,
@@ -33,9 +34,10 @@ def _write(context: CommandContext, given: argparse.Namespace) -> object:
 
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
+    csv = Path("/dev/stdin") if given.csv == "-" else existing_file(given.csv)
     vault = context.vault()
     return instances.WriteInstance(
-        table_df=instances.read_table(existing_file(given.csv), dtypes),
+        table_df=instances.read_table(csv, dtypes),
         table_name=given.table_name,
         version=given.version,
         dependencies=dependencies,
@@ -170,7 +172,8 @@ COMMANDS = (
             Argument(
                 ("--csv",),
                 {
-                    "help": "the file; --dtype decides how a column is read, others are inferred",
+                    "help": "the file; - is the standard input; --dtype decides how a column is "
+                    "read, others are inferred",
                     "required": True,
                     "metavar": "FILE",
                 },

@@ -35,6 +35,15 @@ def test_a_table_is_made_by_commands(vault, run):
     check_clean(Path.cwd())
 
 
+def test_a_frame_comes_from_the_standard_input(vault, apart):
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    words = ("write-instance", "t", "--csv", "-", "--dtype", "code=string")
+    done = apart(*words, input="code,n\n007,1\n", cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert vault.get_dataframe("t")[0].to_dict("list") == {"code": ["007"], "n": [1]}
+
+
 def test_frames_go_out_and_in_as_csv(made, run):
     code, out, _ = run("get-dataframe", "t", "--output", "../t.csv", "--rows", "2")
     assert (code, json.loads(out)) == (
