@@ -49,7 +49,7 @@ class TextOutput:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text in a format of its own, printed unchanged with and without ``--json``."""
+    """Text in a format of its own, with and without ``--json``."""
 
     text: str
 
@@ -73,7 +73,7 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
         if as_json:
             _print("null", stream)
     elif isinstance(value, Document):
-        _write(value.text, stream)
+        _print(value.text, stream)
     elif isinstance(value, Listing):
         _show_listing(value, stream, as_json=as_json)
     elif isinstance(value, Drawing):

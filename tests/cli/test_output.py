@@ -10,7 +10,7 @@ from datetime import date
 
 import pytest
 
-from tablevault.cli.output import Drawing, Listing, TextOutput, show
+from tablevault.cli.output import Document, Drawing, Listing, TextOutput, show
 from tablevault.queries.describe import Node
 from tablevault.queries.lineage_drawing import branches
 from tablevault.render import tree
@@ -28,6 +28,7 @@ class Terminal(io.StringIO):
 VALUES = {
     "text": TextOutput(EVIL, EVIL),
     "plain": EVIL,
+    "document": Document(EVIL),
     "json": {EVIL: [EVIL]},
     "listing": Listing(columns=["a"], rows=[[EVIL]], value=[EVIL]),
     "tree": Drawing(draw=lambda: tree(Node(label=EVIL, children=(Node(label=EVIL),))), value=None),
@@ -45,7 +46,11 @@ def test_nothing_that_somebody_wrote_steers_a_terminal(kind):
 
 
 def test_a_program_gets_texts_as_they_are():
-    for value, as_json in ((TextOutput(EVIL, EVIL), False), (TextOutput("", EVIL), True)):
+    for value, as_json in (
+        (TextOutput(EVIL, EVIL), False),
+        (Document(EVIL), False),
+        (TextOutput("", EVIL), True),
+    ):
         pipe = io.StringIO(newline="")
         show(value, pipe, as_json=as_json)
         got = pipe.getvalue().removesuffix("\n")
