@@ -273,12 +273,10 @@ class Bars(Progress):
 
     def _draw(self, task: Task, *, force: bool = False) -> None:
         """Draw the line, if the one before has stood long enough."""
+        if self._on is None or os.getpid() != self._pid:
+            return
         now_s = self._clock()
-        if (
-            self._on is None
-            or os.getpid() != self._pid
-            or not (force or now_s - self._drawn_s >= self._on.every_s)
-        ):
+        if not (force or now_s - self._drawn_s >= self._on.every_s):
             return
         self._drawn_s = now_s
         task.look(now_s)

@@ -269,6 +269,8 @@ class BeforeFirstCall:
 
     def __call__(self) -> None:
         """Do it, unless that is done; other threads wait until it is."""
+        if self._is_done:  # for each call: without the lock
+            return
         with self._lock:
             if not self._is_done:
                 self._act()

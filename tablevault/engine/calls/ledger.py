@@ -34,7 +34,7 @@ _MANY: Final = 1000
 milliseconds, and a row a tenth of the time of a record. Fewer are recorded one by one."""
 _NO_SOURCES = CallSources()
 _LATEST: Final = (
-    "SELECT max(id) FROM calls WHERE EXISTS"
+    "SELECT (SELECT max(id) FROM calls) WHERE EXISTS"
     " (SELECT 1 FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL)"
 )
 _COUNT: Final = (

@@ -58,6 +58,8 @@ class Spent(NamedTuple):
 
     def plus(self, other: CallRecord | Spent, calls: int) -> Spent:
         """Return the sum with a record, or with another sum, of so many calls."""
+        if other.input_tokens is other.output_tokens is other.cost is None:
+            return Spent(self.calls + calls, *self[1:])
         return Spent(
             self.calls + calls,
             add_known(self.input_tokens, other.input_tokens),

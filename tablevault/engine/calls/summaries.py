@@ -191,9 +191,10 @@ _LATEST_CALLS: Final = 100_000
 """Latest calls of all code among which those of one function are searched."""
 _USED_CALLS: Final = 1000
 _SPENT: Final = (
-    "SELECT c.duration_s, c.cost FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c"
-    " JOIN codes k ON k.id = c.code WHERE c.outcome = 'ok' AND c.duration_s > 0"
-    " AND (c.row = ?2) = ?3 AND hex(k.digest) IN (SELECT upper(value) FROM json_each(?4)) LIMIT ?5"
+    "SELECT duration_s, cost FROM calls WHERE id > (SELECT max(id) FROM calls) - ?1"
+    " AND code IN (SELECT id FROM codes"
+    " WHERE hex(digest) IN (SELECT upper(value) FROM json_each(?4)))"
+    " AND outcome = 'ok' AND duration_s > 0 AND (row = ?2) = ?3 ORDER BY id DESC LIMIT ?5"
 )
 
 

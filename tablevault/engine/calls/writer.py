@@ -11,7 +11,7 @@ from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.store import CallStore
 
-_EVERY_S: Final = 0.01
+_EVERY_S: Final = 0.02
 _SLOW_S: Final = 0.001
 _NOTHING: Final = Spent()
 
@@ -19,7 +19,7 @@ _NOTHING: Final = Spent()
 class CallWriter:
     """Records the calls of one execution.
 
-    A call that took a millisecond is written at once, others within 10 ms: a transaction for each
+    A call that took a millisecond is written at once, others within 20 ms: a transaction for each
     call of a microsecond would cost more than the calls. May be used from several threads.
 
     Parameters
@@ -117,7 +117,7 @@ class CallWriter:
             self._has_pending.set()
 
     def _run(self) -> None:
-        """Write pending records 10 ms after the first was added, until closed."""
+        """Write pending records 20 ms after the first was added, until closed."""
         while True:
             self._has_pending.wait()
             if self._is_closed:

@@ -148,7 +148,8 @@ class RowCalls:
                 self.failed.update((row, *followers))
                 self.error = self.error or each.error
                 progress.count("errors", 1 + len(followers))
-            self._skip(len(followers), False)
+            if followers:
+                self._skip(len(followers), False)
             progress.advance(self._builder.name)
         self._context.options.control.check()
         for _, each in made:

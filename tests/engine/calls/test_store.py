@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.calls.ledger import OwnCalls
-from tablevault.engine.calls.records import NO_ROW, CallRecord
+from tablevault.engine.calls.records import NO_ROW, UNKNOWN_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVTableError
 
@@ -388,7 +388,7 @@ class TestShortCalls:
 
 def test_what_is_looked_up_by_inputs_is_never_searched_call_by_call(store):
     execution = store.begin("t", "p", forget=False)
-    store.write(execution, [call()])
+    store.write(execution, [call(), call(UNKNOWN_ROW, value=None, outcome="error")])
     asked = []
     connection = store._open()
     connection.set_trace_callback(asked.append)
