@@ -348,6 +348,7 @@ class _Attempt:
 
         with self._ready() as run:
             run_first(run, rows)
+            self.ledger.end_trial()
 
     @contextmanager
     def _ready(self) -> Iterator[Ready]:

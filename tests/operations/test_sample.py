@@ -57,6 +57,66 @@ def test_a_larger_trial_goes_on_from_a_smaller_one(bench):
     assert bench.calls() == 12
 
 
+EDITS = {
+    "a function": ("2 * id", "3 * id"),
+    "a prompt": ("2 * id", "f'in one word, please: {id}'"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("builder", [{}, {"return_type": "row-wise", "n_threads": 3}])
+def test_code_that_is_edited_after_a_trial_is_called_for_its_rows_again(bench, old, new, builder):
+    bench.code(DOUBLE)
+    bench.prepare(**builder)
+    bench.vault.execute_instance("t", sample=5)
+    before = trial(bench)["x"].tolist()[:5]
+    bench.repair(DOUBLE.replace(old, new))
+    plan = bench.vault.plan("t")
+    assert plan.builders[-1].calls == 12
+    bench.vault.execute_instance("t", sample=5)
+    assert bench.calls() == 10
+    assert trial(bench)["x"].tolist()[:5] != before
+    bench.repair(DOUBLE)
+    bench.vault.execute_instance("t", sample=5)
+    assert bench.calls() == 10
+    assert trial(bench)["x"].tolist()[:5] == before
+    bench.repair(DOUBLE.replace(old, new))
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 17
+    assert bench.x() == [eval(new, {"id": n}) for n in range(12)]
+
+
+def test_rows_of_a_trial_are_kept_when_the_code_that_was_edited_is_accepted(bench):
+    bench.code(DOUBLE)
+    bench.prepare()
+    bench.vault.execute_instance("t", sample=5)
+    bench.repair(DOUBLE.replace("2 * id", "id + id"))
+    bench.vault.execute_instance("t", accept_code=True)
+    assert bench.calls() == 12
+
+
+def test_an_execution_that_failed_after_a_trial_keeps_none_of_its_rows(bench, tmp_path):
+    """Not even rows that the failed execution has not reached."""
+    down = tmp_path / "down"
+    bench.code(DOUBLE)
+    bench.prepare()
+    bench.vault.execute_instance("t", sample=5)
+    down.touch()
+    bench.repair(
+        DOUBLE.replace(
+            "    pay(id)",
+            f"    if id == 2 and os.path.exists({str(down)!r}):\n"
+            "        raise ConnectionError\n    pay(id)",
+        ).replace("2 * id", "3 * id")
+    )
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t")
+    down.unlink()
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 17
+    assert bench.x() == [3 * n for n in range(12)]
+
+
 def test_a_trial_after_an_edit_shows_what_is_unchanged(bench):
     bench.code(DOUBLE)
     bench.run()

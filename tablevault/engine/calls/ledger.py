@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any, Final, Self
 
 import numpy as np
@@ -33,6 +33,8 @@ _MANY: Final = 1000
 """From so many results on, they are kept as rows of instances: reading an instance takes some
 milliseconds, and a row a tenth of the time of a record. Fewer are recorded one by one."""
 _NO_SOURCES = CallSources()
+_TRIAL_ENDED: Final = ""
+"""Among the names of builders that have ended: the trial that called them has, too."""
 _LATEST: Final = (
     "SELECT (SELECT max(id) FROM calls) WHERE EXISTS"
     " (SELECT 1 FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL)"
@@ -173,6 +175,7 @@ class Ledger:
         self.is_resumed = False
         """Whether an earlier attempt was made by the same process."""
         self._ended_before: frozenset[str] = frozenset()
+        self._follows_trial = False
         self._execution = 0
         self._writer: CallWriter | None = None
         self._origin = origin = sources.origin
@@ -205,6 +208,9 @@ class Ledger:
         """Begin or continue the execution; record its builders, in the order in which they run."""
         self._find_attempt()
         self._execution = self._store.begin(self._temp, self.process, forget=self.policy.forced)
+        codes = tuple(codes)
+        if self._follows_trial:
+            self._store.release(self._execution, [code.digest for code in codes])
         self._store.open_account(self._execution, self.account)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
@@ -223,6 +229,10 @@ class Ledger:
         self.is_resumed = before is not None and before[1] == self.process
         if before is not None and self.is_resumed:
             self._ended_before = frozenset(self._store.ended(before[0]))
+        if before is not None and self.policy.accept_code is None:
+            self._follows_trial = _TRIAL_ENDED in self._store.ended(before[0])
+            if self._follows_trial:  # nothing failed, so a change of code repairs nothing
+                self.policy = replace(self.policy, accept_code=False)
         return before[0] if before and (self.is_resumed or not self.policy.forced) else 0
 
     @property
@@ -403,6 +413,10 @@ class Ledger:
         self._writer.flush()
         self._made[builder] = {"code": code.hex(), "is_exact": is_exact, "columns": list(columns)}
         self._store.note_ended(self._execution, self._made)
+
+    def end_trial(self) -> None:
+        """Record that a trial has made its rows: code that changes from now on is another code."""
+        self._store.note_ended(self._execution, [*self._made, _TRIAL_ENDED])
 
     def note_cast(self, columns: AbstractSet[str]) -> None:
         """Record that columns were cast: they may differ from the values that were returned."""

@@ -135,6 +135,16 @@ class CallStore:
             assert made.lastrowid is not None
             return made.lastrowid
 
+    def release(self, execution: int, codes: Iterable[bytes]) -> None:
+        """Take the calls of other code than `codes`, digests, out of an execution; they stay."""
+        with self._write() as connection:
+            known = [self._code(connection, digest) for digest in codes]
+            connection.execute(
+                "UPDATE calls SET execution = NULL WHERE execution = ? AND builder NOT LIKE '@%'"
+                " AND code NOT IN (SELECT value FROM json_each(?))",
+                (execution, json.dumps(known)),
+            )
+
     def execution_of(self, temp: str) -> tuple[int, str, str] | None:
         """Return number, process and builders of the execution of a temporary instance."""
         return self._first("SELECT id, process, builders FROM executions WHERE temp = ?", (temp,))
