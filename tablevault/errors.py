@@ -11,6 +11,8 @@ from tablevault.wording import Named, Wording
 
 CALLER = "tablevault.engine.execution.invocation"
 """The module whose frames call functions of users."""
+LOADER = "tablevault.engine.code"
+"""The module that it calls to load these functions."""
 
 
 class TableVaultError(Exception):
@@ -195,9 +197,9 @@ def message_of(error: BaseException) -> str:
 def user_traceback(error: BaseException) -> TracebackType | None:
     """Return the traceback from the function of a user on; None if none was called."""
     trace = error.__traceback__
-    while trace is not None and not _calls(trace):
+    while trace is not None and _module(trace) != CALLER:
         trace = trace.tb_next
-    while trace is not None and _calls(trace):
+    while trace is not None and _module(trace) in {CALLER, LOADER}:
         trace = trace.tb_next
     return trace
 
@@ -241,9 +243,9 @@ def user_line(error: BaseException) -> tuple[str, int] | None:
     return found.tb_frame.f_code.co_filename, found.tb_lineno
 
 
-def _calls(trace: TracebackType) -> bool:
-    """Return whether a frame is one that calls functions of users."""
-    return trace.tb_frame.f_globals.get("__name__") == CALLER
+def _module(trace: TracebackType) -> str:
+    """Return the name of the module of a frame."""
+    return str(trace.tb_frame.f_globals.get("__name__"))
 
 
 def _folder(trace: TracebackType) -> str:

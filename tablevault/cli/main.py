@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -86,7 +87,9 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     try:
         _refuse_output(given.output)
         _refuse_bytes(command, given)
-        value = command(context, given)
+        # What functions of builders print is no result.
+        with contextlib.redirect_stdout(_output_of(command)):
+            value = command(context, given)
         _show(value, given)
     except UsageError as error:
         from tablevault.cli.errors import in_shell
@@ -109,6 +112,11 @@ def _run(command: Command, given: argparse.Namespace) -> int:
         _print_error(explained(error, context, given))
         return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
     return getattr(value, "exit_code", _OK)
+
+
+def _output_of(command: Command) -> TextIO:
+    """Return where goes what is printed as a command runs: the protocol of git-lfs, or messages."""
+    return sys.stdout if command.name == "lfs-agent" else sys.stderr
 
 
 def _refuse_output(path: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -233,6 +234,18 @@ def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(
     assert (code, err.count("\n"), "kept" in err) == (1, 1, False), err
 
 
+def test_what_a_function_prints_is_no_result(vault, run):
+    code = "import pandas as pd\n\n\ndef f():\n    print('hello')\n"
+    vault.create_code_module("work", text=f"{code}    return pd.DataFrame({{'a': [1]}})\n")
+    vault.create_table("t")
+    builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+    builder += "code_module: work, is_custom: true, arguments: {}}"
+    vault.create_instance("t", builders={"t_index": builder})
+    code, out, err = run("execute-instance", "t", "--json")
+    assert (code, err) == (0, "hello\n")
+    assert vault.get_process_completion(json.loads(out))
+
+
 def test_without_a_command_it_says_what_there_is(run):
     code, out, _ = run()
     assert (code, out.split()[0]) == (2, "usage:")
@@ -295,7 +308,9 @@ def test_a_log_names_commands_as_the_errors_did(vault, run):
     builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
     builder += "code_module: work, is_custom: true, arguments: {}}"
     vault.create_instance("t", builders={"t_index": builder})
-    assert run("execute-instance", "t", "--process-id", "p")[0] == 1
+    code, _, err = run("execute-instance", "t", "--process-id", "p")
+    hint = "Create it: `tablevault create-code-module --module-name work`."
+    assert (code, err) == (1, f'TableVault error: There is no code module "work". {hint}\n')
     for options in ((), ("--json",)):
         assert "`tablevault create-code-module --module-name work`" in run("log", *options)[1]
     assert "create_code_module(" in vault.log()["error"][0]
