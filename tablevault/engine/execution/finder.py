@@ -22,7 +22,6 @@ from tablevault.engine.matching import NEW_ROW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
-from tablevault.frames.dtypes import infer
 from tablevault.names import SELF
 from tablevault.render import counted
 
@@ -176,8 +175,7 @@ class Finder:
         if decision.reused:
             ledger.keep(builder.name, decision.rows)
         if (kept := self._kept(decision)) is not None:
-            rows = len(decision.rows)
-            return FoundTable(decision=decision, columns=kept, is_typed=True, reused=rows)
+            return kept
         files = self._context.options.files
         if files is not None and builder.kind == "column":
             show_inherited(builder, self._draft, decision.rows == NEW_ROW, files)
@@ -215,18 +213,18 @@ class Finder:
             reason = "code changed"
         return Decision(rows=all_new(len(decision.rows)), reason=reason)
 
-    def _kept(self, decision: Decision) -> dict[str, pd.Series] | None:
+    def _kept(self, decision: Decision) -> FoundTable | None:
         """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
         if not decision.keeps_all or self._earlier is None:
             return None
-        is_part = len(decision.rows) < len(self._earlier)
-        kept = {}
+        rows, columns = decision.rows, {}
+        is_part, is_typed = len(rows) < len(self._earlier), True
         for name in self._builder.changed_columns:
-            series = self._earlier[name].iloc[decision.rows].reset_index(drop=True).rename(name)
+            series = self._earlier[name].iloc[rows].reset_index(drop=True).rename(name)
             if is_part and name not in self._builder.dtypes and _depends_on_all(series):
-                series = infer(series.astype(object), name)
-            kept[name] = series
-        return kept
+                series, is_typed = series.astype(object), False
+            columns[name] = series
+        return FoundTable(decision=decision, columns=columns, is_typed=is_typed, reused=len(rows))
 
     # -- row by row -----------------------------------------------------------------------------
 

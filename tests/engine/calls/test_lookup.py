@@ -200,6 +200,15 @@ def test_a_part_of_the_rows_has_the_dtype_of_its_values(bench, values, whole, pa
         assert column.astype(object).where(column.notna(), None).tolist() == values[:rows]
 
 
+def test_rows_of_an_object_column_that_become_numbers_remain_what_was_returned(bench):
+    values = [1, 2.5, [3]]
+    bench.code(f"def ask(id):\n    pay(id)\n    return {values!r}[id]\n")
+    for rows in (3, 2, 3):
+        bench.run({"id": list(range(rows))})
+    assert list(map(repr, bench.x())) == list(map(repr, values))
+    assert bench.calls() == 3
+
+
 def test_a_null_is_asked_for_again_only_if_all_columns_are_null(bench):
     bench.code("def ask(id):\n    pay(id)\n    return (None, 'no') if id == 3 else (id, None)\n")
     pair = {"changed_columns": ["x", "error"]}
