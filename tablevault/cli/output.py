@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,12 +74,12 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
         if as_json:
             _print("null", stream)
     elif isinstance(value, Document):
-        _print(value.text, stream)
+        _show_document(value, stream)
     elif isinstance(value, Listing):
         _show_listing(value, stream, as_json=as_json)
     elif isinstance(value, Drawing):
         if as_json:
-            _print(_json(value.value), stream)
+            _print(_json(value.value, stream), stream)
         elif value.rows is not None and not stream.isatty():
             _show_rows(value.rows, stream)
         else:
@@ -86,17 +87,24 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
 
             _write(render.printed(value.draw(), stream), stream)
     elif isinstance(value, TextOutput):
-        _print(_json(value.value) if as_json else value.text, stream)
+        _print(_json(value.value, stream) if as_json else value.text, stream)
     elif as_json or isinstance(value, Mapping | list | tuple):
-        _print(_json(value), stream)
+        _print(_json(value, stream), stream)
     else:
         _print(str(value), stream)
+
+
+def _show_document(document: Document, stream: TextIO) -> None:
+    """Print a document; in a pipe it is UTF-8 in any locale, as in a file."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+        stream.reconfigure(encoding="utf-8")
+    _print(document.text, stream)
 
 
 def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
     """Print rows: JSON, a table for a person, or lines with tabs."""
     if as_json:
-        _print(_json(listing.value), stream)
+        _print(_json(listing.value, stream), stream)
         return
     if not stream.isatty():
         _show_rows(listing.rows, stream)
@@ -132,15 +140,17 @@ def plain(text: str) -> str:
     )
 
 
-def _json(value: object) -> str:
+def _json(value: object, stream: TextIO) -> str:
     """Write JSON as the first release did: indented, keys in their order.
 
-    Characters that steer a terminal are escaped, which means the same to a program.
+    Characters that steer a terminal are escaped, which means the same to a program, and all that
+    are not ASCII where `stream` may have no others.
     """
     import json
     import re
 
-    text = json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False)
+    has_all = (stream.encoding or "utf-8").lower() in {"utf-8", "utf8"}
+    text = json.dumps(_strict(value), indent=2, ensure_ascii=not has_all, allow_nan=False)
     steering = "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
     return re.sub(steering, lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -117,6 +117,19 @@ def test_a_drawing_is_one_where_a_terminal_has_but_ascii():
     assert made.buffer.getvalue() == b"+-- a -> b\n`-- \\xfc\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_and_documents_in_a_pipe_are_whole_in_any_locale(encoding):
+    text = "é → 🎉"
+    for value, as_json, read in (
+        (TextOutput("", [text]), True, lambda found: json.loads(found)[0]),
+        (Document(text), False, str),
+    ):
+        pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        show(value, pipe, as_json=as_json)
+        pipe.flush()
+        assert read(pipe.buffer.getvalue().decode("utf-8").removesuffix("\n")) == text
+
+
 def test_a_list_in_a_pipe_is_a_record_a_line():
     pipe = io.StringIO(newline="")
     show(LISTING, pipe, as_json=False)
