@@ -57,6 +57,7 @@ def test_no_question_is_paid_twice(tmp_path):
     check_clean(tmp_path / "v")
 
 
+@pytest.mark.sweep
 def test_two_collaborators(tmp_path):
     run("two_collaborators.py", tmp_path / "v")
     for name in ("ana", "bo"):
@@ -76,6 +77,7 @@ def test_two_collaborators(tmp_path):
     assert len(heads) == 1
 
 
+@pytest.mark.sweep
 def test_duckdb_and_polars(tmp_path):
     printed = run("duckdb_and_polars.py", tmp_path / "v")
     vault = TableVault(tmp_path / "v", "Ana")

@@ -120,6 +120,7 @@ def test_an_artifact_that_could_not_arrive_is_refused(tmp_path, name):
     assert vault.get_table_instances("t") == []
 
 
+@pytest.mark.sweep
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(min_size=1, max_size=30))
 def test_any_name_is_refused_or_arrives(tmp_path_factory, name):

@@ -555,6 +555,7 @@ def act(source, number, step, vault):
             vault.push()
 
 
+@pytest.mark.sweep
 def test_any_order_of_pushes_and_pulls_ends_the_same(shared, bare, tmp_path):
     vaults = [*shared, clone_vault(bare, tmp_path / "cy", "Cy <cy@example.org>")]
     source = random.Random(1)
