@@ -34,7 +34,7 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
     command = commands.get(name)
     known = _by_name(command)
     if before and before[-1] in known and known[before[-1]].takes_value:
-        return _values(known[before[-1]].completes, last, options, values)
+        return _values(known[before[-1]], last, options, values)
     if last.startswith("-") and (command or not name):
         return _beginning(last, [each for each in known if each.startswith("-")])
     if command is None:
@@ -43,7 +43,7 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
     if positionals and positionals[-1].options.get("nargs") == "*":
         positionals += [positionals[-1]] * len(values)
     if len(values) < len(positionals):
-        return _values(positionals[len(values)].completes, last, options, values)
+        return _values(positionals[len(values)], last, options, values)
     return []
 
 
@@ -80,8 +80,13 @@ def _beginning(start: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(start)]
 
 
-def _values(kind: Completes, start: str, options: dict[str, str], values: list[str]) -> list[str]:
+def _values(
+    argument: Argument, start: str, options: dict[str, str], values: list[str]
+) -> list[str]:
     """Return the values that an argument may have."""
+    if choices := argument.options.get("choices"):
+        return _beginning(start, map(str, choices))
+    kind = argument.completes
     if kind == "path":
         return [_FILES]
     if not kind:

@@ -193,7 +193,10 @@ COMMANDS = (
                 "instance_id", "the instance, by default the latest", "instance", default=""
             ),
             positional(
-                "other_instance_id", "the one before, by default of its version", default=""
+                "other_instance_id",
+                "the one before, by default of its version",
+                "instance",
+                default="",
             ),
         ),
     ),

@@ -36,6 +36,7 @@ class TestCompletion:
         assert self.ask(run, "get-descriptions", "--table-name", "pears", "--instance-id", "T") == [
             "TEMP_green"
         ]
+        assert self.ask(run, "diff", "pears", "TEMP_x", "") == ["TEMP_green"]
         assert self.ask(run, "delete-table", "apples", "") == []
 
     def test_several_tables(self, vault, run):
@@ -49,6 +50,9 @@ class TestCompletion:
         assert self.ask(run, "delete-code-module", "") == ["m"]
         assert self.ask(run, "create-table", "--mul") == ["--multiple-artifacts"]
         assert self.ask(run, "compress", "") == [":files"]
+        assert self.ask(run, "compress", "--preset", "9") == ["9"]
+        assert self.ask(run, "completion", "") == ["bash", "zsh", "fish"]
+        assert self.ask(run, "calls", "t", "--outcome", "e") == ["error"]
 
     def test_elsewhere(self, vault, run, monkeypatch, tmp_path):
         vault.create_table("apples")
