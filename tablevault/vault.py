@@ -214,8 +214,10 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     TVArgumentError
-        It is relative, and the current folder was deleted.
+        It is blank, as a variable that is not set; or relative, and the current folder was deleted.
     """
+    if path == "":
+        raise TVArgumentError('"" is no path.', 'The current folder is ".".', path="")
     try:
         return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
     except FileNotFoundError as error:

@@ -146,6 +146,8 @@ def positional(
     options: dict[str, Any] = {"help": text, "metavar": name.upper()}
     if default is not None:
         options |= {"nargs": "?", "default": default}
+    if completes == "path" and default != "":
+        options["type"] = not_blank
     return Argument((name,), options, completes, parameter=parameter)
 
 

@@ -61,7 +61,7 @@ def add_remote(
                 ".",
             ),
         )
-    bucket = _bucket(data, endpoint_url)
+    bucket = _bucket(data, endpoint_url) if data or endpoint_url else ""
     if not is_name(name):
         raise TVArgumentError(
             f'"{name}" cannot be the name of a remote.',
@@ -158,9 +158,7 @@ def _key(name: str) -> str:
 
 
 def _bucket(url: str, endpoint: str = "") -> str:
-    """Return the one URL of a bucket; "" for none."""
-    if not url and not endpoint:
-        return ""
+    """Return the one URL of a bucket."""
     try:
         return parse_bucket(url, endpoint).url
     except TVRemoteError as error:

@@ -26,7 +26,7 @@ from tablevault.errors import (
 )
 from tablevault.history.commits.setup import EARLIER_NAMES
 from tablevault.operations import vaults
-from tests.looking import git
+from tests.looking import git, state_of
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -178,6 +178,26 @@ def test_a_vault_in_use_is_neither_deleted_nor_replaced(
             with pytest.raises(TVLockError, match="busy"):
                 action()
     assert (vault_path / "vault.yaml").exists()
+
+
+def test_a_blank_path_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "v")
+    monkeypatch.chdir(tmp_path / "v")
+    before = state_of(tmp_path / "v")
+    for action in (
+        lambda: delete_vault(""),
+        lambda: compress_vault(""),
+        lambda: decompress_vault(""),
+        lambda: clone_vault(tmp_path / "v", "", "bob"),
+        lambda: TableVault("", "bob"),
+        lambda: TableVault("", "bob", create=True),
+    ):
+        with pytest.raises(TVArgumentError, match=r'^"" is no path\.'):
+            action()
+    assert state_of(tmp_path / "v") == before
+    assert [each.name for each in tmp_path.iterdir()] == ["v"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes to read-only files")
