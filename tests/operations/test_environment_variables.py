@@ -311,11 +311,20 @@ def test_a_cached_call_that_returns_a_secret_is_not_recorded(bench, monkeypatch,
     assert 'Calls of "work.head" are not recorded: what it returns holds a secret.' in caplog.text
 
 
-def test_an_error_that_shows_a_value_shows_no_part_of_a_secret(bench, monkeypatch):
+@pytest.mark.parametrize(
+    ("returned", "error", "shown"),
+    [
+        ("[key, print], 1", TVBuilderError, "returned"),  # cannot be stored
+        ("[key, key], 1", TVTableError, "SERVICE_KEY"),  # would be kept, for another dtype
+    ],
+)
+def test_an_error_that_shows_a_value_shows_no_part_of_a_secret(
+    bench, monkeypatch, returned, error, shown
+):
     monkeypatch.setenv("SERVICE_KEY", VALUE * 4)
-    text = CODE.format(calls="x") + "\ndef wrong(id, key): return [key, key], 1\n"
+    text = CODE.format(calls="x") + f"\ndef wrong(id, key): return {returned}\n"
     bench.vault.create_code_module("work", text=text)
-    with pytest.raises(TVBuilderError) as caught:
+    with pytest.raises(error, match=shown) as caught:
         bench.run("wrong", n=1, key="~ENV:SERVICE_KEY~")
     assert VALUE not in str(caught.value)
     assert bench.hides()
