@@ -64,6 +64,27 @@ def forget_kept(connection: sqlite3.Connection, execution: int) -> None:
     connection.execute("DELETE FROM kept WHERE execution = ?", (execution,))
 
 
+def forget_rows(connection: sqlite3.Connection, execution: int, builder: str, unknown: int) -> None:
+    """Move, within a transaction, the results of a builder to the row `unknown`."""
+    connection.execute(
+        "UPDATE calls SET row = ? WHERE execution = ? AND builder = ? AND row >= 0"
+        " AND outcome = 'ok'",
+        (unknown, execution, builder),
+    )
+    connection.execute(
+        "DELETE FROM found WHERE execution = ? AND builder = ?", (execution, builder)
+    )
+
+
+def release(connection: sqlite3.Connection, execution: int, codes: Sequence[int]) -> None:
+    """Take, within a transaction, calls of other code than `codes` out of an execution."""
+    connection.execute(
+        "UPDATE calls SET execution = NULL WHERE execution = ? AND builder NOT LIKE '@%'"
+        " AND code NOT IN (SELECT value FROM json_each(?))",
+        (execution, json.dumps(codes)),
+    )
+
+
 def decoded_rows(data: bytes) -> Rows:
     """Decode the rows of a record."""
     steps = np.frombuffer(zlib.decompress(data), "<i8")

@@ -261,6 +261,14 @@ class Ledger:
         note = (self._known or {}).get(builder)
         return isinstance(note, Mapping) and note.get("code") == code.hex() and note["is_exact"]
 
+    def place_again(self, builder: str) -> None:
+        """Forget to which rows the results of earlier attempts belong, if there were any.
+
+        Inputs may have changed since: a result that is not found again belongs to no row.
+        """
+        if self.is_resumed:
+            self._store.place_again(self._execution, builder)
+
     def had_ended(self, builder: str) -> bool:
         """Return whether a builder had ended when the same process stopped."""
         return builder in self._ended_before

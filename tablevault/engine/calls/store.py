@@ -139,11 +139,7 @@ class CallStore:
         """Take the calls of other code than `codes`, digests, out of an execution; they stay."""
         with self._write() as connection:
             known = [self._code(connection, digest) for digest in codes]
-            connection.execute(
-                "UPDATE calls SET execution = NULL WHERE execution = ? AND builder NOT LIKE '@%'"
-                " AND code NOT IN (SELECT value FROM json_each(?))",
-                (execution, json.dumps(known)),
-            )
+            executions.release(connection, execution, known)
 
     def execution_of(self, temp: str) -> tuple[int, str, str] | None:
         """Return number, process and builders of the execution of a temporary instance."""
@@ -317,6 +313,11 @@ class CallStore:
                 "INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)",
                 [(execution, builder, row, call) for row, call in found],
             )
+
+    def place_again(self, execution: int, builder: str) -> None:
+        """Forget the rows of the results of a builder: an attempt that goes on finds them again."""
+        with self._write() as connection:
+            executions.forget_rows(connection, execution, builder, UNKNOWN_ROW)
 
     def take_from(self, execution: int, builder: str, rows: Mapping[int, int]) -> None:
         """Record rows that share the call of another row: by row, the other row."""

@@ -172,6 +172,7 @@ class Finder:
         """
         builder, ledger = self._builder, self._ledger
         decision = self._trusted(decision)
+        ledger.place_again(builder.name)
         if decision.reused:
             ledger.keep(builder.name, decision.rows)
         if (kept := self._kept(decision)) is not None:

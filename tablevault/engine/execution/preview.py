@@ -457,6 +457,9 @@ class ReadOnlyLedger(Ledger):
         del parts, codes
         self._execution = self._find_attempt()
 
+    def place_again(self, builder: str) -> None:
+        """Note nothing."""
+
     def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
         """Record nothing."""
 

@@ -209,6 +209,41 @@ def test_rows_of_an_object_column_that_become_numbers_remain_what_was_returned(b
     assert bench.calls() == 3
 
 
+@pytest.mark.parametrize("origin", ["other", "base"])
+def test_answers_to_the_prompt_of_an_earlier_attempt_are_not_taken_for_those_of_another(
+    bench, tmp_path, origin
+):
+    """Resumed with a prompt whose answers exist, then read from the instance alone."""
+    down = tmp_path / "down"
+    bench.code(
+        f"def ask(id, prompt):\n    if id == 8 and os.path.exists({str(down)!r}):\n"
+        "        raise ConnectionError\n    pay(id)\n    return f'{prompt} {id}'\n"
+    )
+
+    def fields(prompt):
+        return {"arguments": {"id": "<<self.id[index]>>", "prompt": prompt}}
+
+    bench.run(version=origin, **fields("A"))
+    down.touch()
+    bench.prepare(**fields("B"))
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    down.unlink()
+    builder = bench.path / "temp/t/base/builders/ask.yaml"
+    builder.write_text(builder.read_text().replace("prompt: B", "prompt: A"))
+    bench.vault.execute_instance("t", process_id="p")
+    assert bench.x() == [f"A {n}" for n in range(12)]
+    calls = bench.vault.get_calls("t")
+    made = calls[(calls["builder"] == "ask") & (calls["outcome"] == "ok")]
+    assert made["row"].tolist() == list(range(12))
+    for file in (bench.path / ".git/tablevault").glob("calls.sqlite*"):
+        file.unlink()
+    bench.vault = TableVault(bench.path, "Ana")
+    assert bench.run(**fields("B")) == 12
+    assert bench.x() == [f"B {n}" for n in range(12)]
+    assert bench.run(**fields("A")) == 0
+
+
 def test_a_null_is_asked_for_again_only_if_all_columns_are_null(bench):
     bench.code("def ask(id):\n    pay(id)\n    return (None, 'no') if id == 3 else (id, None)\n")
     pair = {"changed_columns": ["x", "error"]}
