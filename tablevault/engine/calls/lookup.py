@@ -159,10 +159,10 @@ class Lookup:
         self, inputs: Mapping[int, Inputs], own: Mapping[Inputs, CallRecord]
     ) -> dict[int, tuple[CallRecord, Values, bool]]:
         """Find the calls of rows, their values, and whether an earlier attempt made them."""
-        others = self._elsewhere([key for key in inputs.values() if key not in own])
-        if not own and not others:
-            return {}
         accepted = self._accepted(own)
+        others = self._elsewhere([key for key in inputs.values() if key not in accepted])
+        if not accepted and not others:
+            return {}
         found = [
             (row, call, key in accepted)
             for row, key in inputs.items()

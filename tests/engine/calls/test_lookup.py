@@ -244,6 +244,27 @@ def test_answers_to_the_prompt_of_an_earlier_attempt_are_not_taken_for_those_of_
     assert bench.run(**fields("A")) == 0
 
 
+def test_rows_that_are_made_anew_are_found_where_other_executions_made_them(bench, tmp_path):
+    down = tmp_path / "down"
+    text = (
+        f"def ask(id):\n    if id == 8 and os.path.exists({str(down)!r}):\n"
+        "        raise ConnectionError\n    pay(id)\n    return 2 * id\n"
+    )
+    bench.code(text)
+    assert bench.run(version="other") == 12
+    down.touch()
+    bench.code(text.replace("2 *", "3 *"))
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    assert bench.calls() == 20
+    down.unlink()
+    bench.repair(text)
+    bench.vault.execute_instance("t", process_id="p", accept_code=False)
+    assert bench.calls() == 20
+    assert bench.x() == EXPECTED
+
+
 def test_a_null_is_asked_for_again_only_if_all_columns_are_null(bench):
     bench.code("def ask(id):\n    pay(id)\n    return (None, 'no') if id == 3 else (id, None)\n")
     pair = {"changed_columns": ["x", "error"]}
