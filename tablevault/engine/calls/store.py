@@ -409,9 +409,6 @@ class CallStore:
 
     def place_failures(self, execution: int) -> None:
         """Assign failed calls of earlier attempts to the row for which they were made again."""
-        failed = "SELECT 1 FROM calls WHERE execution = ? AND row = ? AND outcome != 'ok' LIMIT 1"
-        if not self._first(failed, (execution, UNKNOWN_ROW)):
-            return
         self.index()
         with self._write() as connection:
             executions.place_failures(connection, execution, UNKNOWN_ROW)
