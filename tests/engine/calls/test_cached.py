@@ -187,3 +187,125 @@ def test_outside_of_an_execution_a_coroutine_is_one():
 
     assert inspect.iscoroutinefunction(ask)
     assert asyncio.run(ask("a")) == "a"
+
+
+MEET = """
+import asyncio, threading
+both = threading.Barrier(2)
+
+@cached
+def ask(question):
+    pay(question)
+    try:
+        both.wait(0.3)  # two calls at once would meet here
+    except threading.BrokenBarrierError:
+        pass
+    return f"answer to {question}"
+
+def f(id):
+    return ask("always the same")
+"""
+
+
+def test_threads_wait_for_the_call_that_another_makes(bench):
+    assert bench.run(MEET, n_threads=3) == 1
+    assert bench.x() == ["answer to always the same"] * 6
+
+
+def test_threads_of_the_function_wait_for_each_other_too(bench):
+    text = MEET.replace(
+        'return ask("always the same")',
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "    with ThreadPoolExecutor(3) as pool:\n"
+        '        return " ".join(pool.map(ask, "aab"))',
+    )
+    assert bench.run(text, n=1) == 2
+    assert bench.x() == ["answer to a answer to a answer to b"]
+
+
+AWAIT = """
+import asyncio
+
+@cached
+async def ask(question):
+    pay(question)
+    await asyncio.sleep(0)
+    return f"answer to {question}"
+
+async def f(id):
+    return " ".join(await asyncio.gather(*map(ask, "aab")))
+"""
+
+
+def test_coroutines_wait_for_the_call_that_another_makes(bench):
+    assert bench.run(AWAIT, n=1) == 2
+    assert bench.x() == ["answer to a answer to a answer to b"]
+
+
+def test_who_gives_up_waiting_disturbs_nobody_else(bench):
+    text = AWAIT.replace("await asyncio.sleep(0)", "await going_on.wait()").replace(
+        'return " ".join(await asyncio.gather(*map(ask, "aab")))',
+        "global going_on\n"
+        "    going_on = asyncio.Event()\n"
+        '    maker, impatient, patient = [asyncio.ensure_future(ask("a")) for _ in range(3)]\n'
+        "    await asyncio.sleep(0)\n"
+        "    await asyncio.sleep(0)\n"
+        "    impatient.cancel()\n"
+        "    await asyncio.wait([impatient])\n"
+        "    going_on.set()\n"
+        "    return str(impatient.cancelled()) + await maker + await patient",
+    )
+    assert bench.run(text, n=1) == 1
+    assert bench.x() == ["True" + "answer to a" * 2]
+
+
+def test_after_a_failure_one_of_those_that_wait_calls_again(bench):
+    text = AWAIT.replace(
+        "await asyncio.sleep(0)",
+        "await asyncio.sleep(0)\n"
+        "    if not tries:\n"
+        "        tries.append(1)\n"
+        '        raise OSError("503")',
+    ).replace(
+        'return " ".join(await asyncio.gather(*map(ask, "aab")))',
+        'found = await asyncio.gather(*map(ask, "aaa"), return_exceptions=True)\n'
+        '    return " ".join(map(str, found))',
+    )
+    assert bench.run("tries = []\n" + text, n=1) == 2
+    assert bench.x() == ["503 answer to a answer to a"]
+
+
+def test_a_call_within_itself_is_made(bench):
+    text = """
+deeper = [1]
+
+@cached
+def ask(question):
+    pay(question)
+    return "inner" if not deeper else f"outer {ask(question)}" if deeper.pop() else ""
+
+def f(id):
+    return ask("same")
+"""
+    assert bench.run(text, n=1) == 2
+    assert bench.x() == ["outer inner"]
+
+
+def test_calls_that_cannot_be_recorded_do_not_wait_for_each_other(bench):
+    text = """
+import threading
+first, both = [1], threading.Barrier(2)
+
+@cached
+def ask(question):
+    if not first:
+        both.wait(60)  # each of the other four meets another
+        pay("met")
+    first.clear()
+    return open
+
+def f(id):
+    return str(ask("same") is open)
+"""
+    assert bench.run(text, n=5, n_threads=5) == 4
+    assert bench.x() == ["True"] * 5
