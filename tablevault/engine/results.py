@@ -11,7 +11,7 @@ import pandas as pd
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.matching import Rows
-from tablevault.engine.references.view import copied, copied_column
+from tablevault.engine.references.view import copied, copied_column, is_null
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
 from tablevault.errors import TVBuilderError, TVTableError, message_of
 from tablevault.frames.casting import cast
@@ -289,11 +289,6 @@ def is_exact(returned: pd.Series, column: pd.Series) -> bool:
         for at in range(0, len(returned), _CELLS_AT_ONCE)
     )
     return all(exact.issuperset(map(type, cells)) for cells in parts)
-
-
-def is_null(value: object) -> bool:
-    """Return whether a value is a null of Python or pandas."""
-    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
 def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Values]:

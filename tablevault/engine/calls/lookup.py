@@ -15,6 +15,7 @@ from tablevault.engine.calls.ledger import Ledger, OwnCalls
 from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, CallRecord
 from tablevault.engine.matching import Mask
+from tablevault.engine.references.view import is_null
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
 from tablevault.frames.artifact_string import NAME as ARTIFACT
@@ -343,7 +344,7 @@ class Lookup:
                 results.check_fit(values, builder, row)
             except (TVBuilderError, TVTableError):
                 return None
-        if not is_own and builder.retry_null and values and all(map(results.is_null, values)):
+        if not is_own and builder.retry_null and values and all(map(is_null, values)):
             return None
         return values
 

@@ -29,6 +29,7 @@ from tablevault.engine.calls.records import (
 )
 from tablevault.engine.calls.usage import NOTHING, Usage, UsageReport
 from tablevault.engine.matching import Mask
+from tablevault.engine.references.view import is_null
 from tablevault.engine.results import refuse_leak
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
 from tablevault.engine.tables import TableDraft
@@ -102,7 +103,7 @@ class CallArtifacts:
             value = values[position]
             if not isinstance(value, str):
                 cell = cast(pd.Series([value], dtype=object, name=column), ARTIFACT).iloc[0]
-                value = "" if results.is_null(cell) else str(cell)
+                value = "" if is_null(cell) else str(cell)
             if value:
                 found[value] = None
         return list(found)

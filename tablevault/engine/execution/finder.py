@@ -19,6 +19,7 @@ from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.matching import NEW_ROW, Mask, all_new
+from tablevault.engine.references.view import is_null
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
@@ -438,7 +439,7 @@ class MissingCells:
 
 def _is_settled(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
     """Return whether a value stays as it is in a column of whatever dtype."""
-    return results.is_null(value) or isinstance(value, _SETTLED)
+    return is_null(value) or isinstance(value, _SETTLED)
 
 
 def _depends_on_all(series: pd.Series) -> bool:

@@ -332,8 +332,10 @@ class View:
 
 
 def is_null(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
-    """Return whether a cell is null: None, NA, NaT, or NaN."""
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+    """Return whether a cell is null: None, NA, NaT, or NaN. No array is, whatever it holds."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return not isinstance(value, np.ndarray) and bool(value != value)  # noqa: PLR0124 - NaN
 
 
 def _cells(series: pd.Series) -> list[Any]:

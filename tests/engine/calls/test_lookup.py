@@ -200,6 +200,14 @@ def test_a_part_of_the_rows_has_the_dtype_of_its_values(bench, values, whole, pa
         assert column.astype(object).where(column.notna(), None).tolist() == values[:rows]
 
 
+def test_rows_that_hold_arrays_cost_nothing_when_they_come_back(bench):
+    values = ["[1, 2]", "[[1, 2], [3, 4]]", "[]", "[float('nan')]"]
+    arrays = ", ".join(f"np.array({value})" for value in values)
+    bench.code(f"import numpy as np\n\ndef ask(id):\n    pay(id)\n    return [{arrays}][id]\n")
+    assert [bench.run({"id": list(range(rows))}) for rows in (4, 1, 4)] == [4, 0, 0]
+    assert list(map(str, bench.x())) == ["[1 2]", "[[1 2]\n [3 4]]", "[]", "[nan]"]
+
+
 def test_rows_of_an_object_column_that_become_numbers_remain_what_was_returned(bench):
     values = [1, 2.5, [3]]
     bench.code(f"def ask(id):\n    pay(id)\n    return {values!r}[id]\n")
