@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -10,10 +9,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger, OwnCalls
@@ -37,8 +35,7 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
 
     During an execution a call with known arguments is not made again: its key is the code of
     `function`, with all code that it uses, and the arguments by value. So a change elsewhere, of a
-    parser for example, costs nothing, even after an execution that failed. While one thread or
-    coroutine makes a call, others with the same key wait for its result. Outside of an execution
+    parser for example, costs nothing, even after an execution that failed. Outside of an execution
     the function is simply called. Exceptions are not cached.
 
     If it returns the response of a provider, with ``usage``, and has not called
@@ -64,67 +61,41 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     'small on hello'
     """
     bound = _current.get()
-    wrap = _await_recorded if inspect.iscoroutinefunction(function) else _call_recorded
-    return cast("Callable[P, R]", wrap(function, bound))
 
-
-def _call_recorded(function: Callable[P, R], bound: CachedCalls | None) -> Callable[P, R]:
-    """Return a function that returns the recorded result, or calls."""
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _CachedCall | None:
+        """Return the call if it is recorded; None if it is only made."""
+        # In threads of the user the record is that of the decoration.
+        recorded = _current.get() or bound
+        if recorded is None or not recorded.is_open:
+            return None
+        key = recorded.key(function, args, kwargs)
+        return None if key is None else _CachedCall(recorded, key)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        made = _begin(function, bound, args, kwargs)
+        """Return the recorded result, or call."""
+        made = begin(args, kwargs)
         if made is None:
             return function(*args, **kwargs)
-        while True:
-            with made.claim() as other:
-                if other is None:
-                    if (found := made.find()) is not None:
-                        return cast("R", found[0])
-                    with made:
-                        value = function(*args, **kwargs)
-                    return cast("R", made.returned(value))
-            other.result()
-
-    return call
-
-
-def _await_recorded(function: Callable[P, Any], bound: CachedCalls | None) -> Callable[P, Any]:
-    """Return a coroutine function that returns the recorded result, or calls and awaits."""
+        if (found := made.find()) is not None:
+            return cast("R", found[0])
+        with made:
+            value = function(*args, **kwargs)
+        return cast("R", made.returned(value))
 
     @functools.wraps(function)
     async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - any result
-        made = _begin(function, bound, args, kwargs)
+        """Return the recorded result, or call and await."""
+        made = begin(args, kwargs)
         if made is None:
-            return await function(*args, **kwargs)
-        while True:
-            with made.claim() as other:
-                if other is None:
-                    if (found := made.find()) is not None:
-                        return found[0]
-                    with made:
-                        value = await function(*args, **kwargs)
-                    return made.returned(value)
-            await asyncio.wrap_future(other)
+            return await cast("Any", function(*args, **kwargs))
+        if (found := made.find()) is not None:
+            return found[0]
+        with made:
+            value = await cast("Any", function(*args, **kwargs))
+        return made.returned(value)
 
-    return await_call
-
-
-def _begin(
-    function: Callable[..., Any],
-    bound: CachedCalls | None,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> _CachedCall | None:
-    """Return the call if it is recorded; None if it is only made.
-
-    `bound` is the record of the decoration: it holds in threads of the user.
-    """
-    recorded = _current.get() or bound
-    if recorded is None or not recorded.is_open:
-        return None
-    key = recorded.key(function, args, kwargs)
-    return None if key is None else _CachedCall(recorded, key)
+    return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
 
 
 _IN_MEMORY = 10_000
@@ -132,17 +103,16 @@ _IN_MEMORY = 10_000
 _UNSTORABLE = "is of a type that cannot be"
 
 
-class _Key(NamedTuple):
-    """The key of one call."""
+class _Key:
+    """The key of one call; `column` is the builder in its record."""
 
-    name: str
-    inputs: Inputs
-    code: bytes
+    __slots__ = ("code", "column", "inputs", "name")
 
-    @property
-    def column(self) -> str:
-        """The builder in the record of the call."""
-        return f"@{self.name}"
+    def __init__(self, name: str, inputs: Inputs, code: bytes) -> None:
+        self.name = name
+        self.column = f"@{name}"
+        self.inputs = inputs
+        self.code = code
 
 
 class _CachedCall:
@@ -159,11 +129,7 @@ class _CachedCall:
             key.column if outer is None else outer.builder, None if outer is None else outer.meter
         )
         self._charging = charging(self._usage)
-        self._began_at = self._began = 0.0
-
-    def claim(self) -> AbstractContextManager[Future[None] | None]:
-        """Claim the key; see `CachedCalls.claim`."""
-        return self._calls.claim(self._key)
+        self._began_at, self._began = time.time(), time.perf_counter()
 
     def find(self) -> tuple[Any] | None:
         """Return the recorded result in a tuple; None if there is none."""
@@ -172,7 +138,6 @@ class _CachedCall:
     def __enter__(self) -> None:
         """Begin."""
         self._charging.__enter__()
-        self._began_at, self._began = time.time(), time.perf_counter()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
@@ -253,7 +218,6 @@ class CachedCalls:
         self._codes: dict[str, bytes] = {}
         self._earlier: dict[str, OwnCalls] = {}
         self._latest: dict[str, dict[Inputs, CallRecord]] = {}
-        self._running: dict[_Key, Future[None]] = {}
         self._warned: set[str] = set()
         self._lock = threading.RLock()
 
@@ -288,33 +252,6 @@ class CachedCalls:
             self.warn_once(name, "an argument")
             return None
         return _Key(name, inputs, self._code(function, name))
-
-    @contextmanager
-    def claim(self, key: _Key) -> Iterator[Future[None] | None]:
-        """Claim a key while the body makes its call, so that others wait for the result.
-
-        The value is None, or, if the same call is being made elsewhere, a future that is done when
-        that has ended. A call within itself, and a function whose results cannot be recorded, do
-        not wait.
-        """
-        outer = _claimed.get()
-        mine: Future[None] = Future()
-        mine.set_running_or_notify_cancel()  # others that wait for it cannot cancel it
-        with self._lock:
-            is_alone = key in outer or key.name in self._warned
-            running = mine if is_alone else self._running.setdefault(key, mine)
-        if running is not mine:
-            yield running
-            return
-        token = _claimed.set(outer | {key})
-        try:
-            yield None
-        finally:
-            if not is_alone:
-                with self._lock:
-                    del self._running[key]
-            mine.set_result(None)
-            _claimed.reset(token)
 
     def find(self, key: _Key) -> tuple[Any] | None:
         """Return the recorded result of a call in a tuple; None if there is none."""
@@ -401,8 +338,6 @@ class RefusedCalls(CachedCalls):
 
 
 _current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls", default=None)
-_claimed: ContextVar[frozenset[_Key]] = ContextVar("tablevault_claimed", default=frozenset())
-"""The keys of the cached calls that are being made around this place."""
 
 
 @contextmanager
