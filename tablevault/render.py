@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
 
 if TYPE_CHECKING:
@@ -74,26 +75,30 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[str]], stream: TextI
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[Text(harmless(cell)) for cell in row] for row in rows]
-    longest = [
-        max(_longest_word(Text(name)), *(_longest_word(row[at]) for row in cells))
-        for at, name in enumerate(columns)
-    ]
-    if sum(longest) + 2 * len(columns) + 1 > terminal_width(stream):
-        return _paragraphs(columns, rows)
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    by_column = list(zip(columns, *cells, strict=True))
+    least = [_longest(chain.from_iterable(map(str.split, texts))) for texts in by_column]
+    room = terminal_width(stream) - 3 * len(columns) + 1  # three spaces between, one at each end
+    if sum(least) > room:
+        return _paragraphs(columns, cells)
+    lines = [chain.from_iterable(map(str.splitlines, texts)) for texts in by_column]
+    widths = [min(room, _longest(each)) for each in lines]
+    while sum(widths) > room:  # rich would make the widest column less wide, whatever is in it
+        at = max(range(len(widths)), key=lambda at: (widths[at] > least[at], widths[at]))
+        widths[at] -= 1
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, width in zip(columns, longest, strict=True):
-        drawn.add_column(name, overflow="fold", min_width=width)
+    for name, width in zip(columns, widths, strict=True):
+        drawn.add_column(name, width=width)
     for row in cells:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))
     return printed(drawn, stream, wraps=True)
 
 
-def _longest_word(text: Text) -> int:
-    """Return the width of the longest word."""
+def _longest(texts: Iterable[str]) -> int:
+    """Return the width of the longest text."""
     from rich.cells import cell_len
 
-    return max(map(cell_len, text.plain.split()), default=0)
+    return max(map(cell_len, texts), default=0)
 
 
 def _paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -101,9 +106,7 @@ def _paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     width = max(map(len, columns))
     return "".join(
         "".join(
-            f"{name:{width}}  {harmless(cell)}\n"
-            for name, cell in zip(columns, row, strict=True)
-            if cell
+            f"{name:{width}}  {cell}\n" for name, cell in zip(columns, row, strict=True) if cell
         )
         + "\n"
         for row in rows

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -18,6 +18,7 @@ from tablevault.errors import TVFileError
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
+_STDOUT, _STDERR = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,8 +88,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     try:
         _refuse_output(given.output)
         _refuse_bytes(command, given)
-        # What functions of builders print is no result.
-        with contextlib.redirect_stdout(_output_of(command)):
+        with _results_alone(command):
             value = command(context, given)
         _show(value, given)
     except UsageError as error:
@@ -114,9 +114,24 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     return getattr(value, "exit_code", _OK)
 
 
-def _output_of(command: Command) -> TextIO:
-    """Return where goes what is printed as a command runs: the protocol of git-lfs, or messages."""
-    return sys.stdout if command.name == "lfs-agent" else sys.stderr
+@contextlib.contextmanager
+def _results_alone(command: Command) -> Iterator[None]:
+    """Send to the standard error what is printed as a command runs: it is no result.
+
+    Functions of builders print in this process, in workers, by libraries in C and by programs that
+    they start, so the file itself is redirected. The protocol of git-lfs is a result.
+    """
+    if command.name == "lfs-agent":
+        yield
+        return
+    kept = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
 
 
 def _refuse_output(path: str | None) -> None:

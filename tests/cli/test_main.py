@@ -249,6 +249,26 @@ def test_what_a_function_prints_is_no_result(vault, run):
     assert vault.get_process_completion(json.loads(out))
 
 
+def test_what_workers_and_programs_print_is_no_result(vault, apart):
+    code = "import os\nimport pandas as pd\n\n\ndef f():\n"
+    code += "    return pd.DataFrame({'a': [1]})\n\n\ndef g(a):\n    print('of', a, flush=True)\n"
+    vault.create_code_module(
+        "work", text=f"{code}    os.system('echo by a program')\n    return a\n"
+    )
+    vault.create_table("t")
+    shared = "code_module: work, is_custom: true, executor: 'processes:1', "
+    builders = {
+        "t_index": "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+        f"{shared}arguments: {{}}}}",
+        "g": "{builder_type: ColumnBuilder, changed_columns: [b], python_function: g, "
+        f"{shared}return_type: row-wise, arguments: {{a: '<<self.a[index]>>'}}}}",
+    }
+    vault.create_instance("t", builders=builders)
+    done = apart("--quiet", "execute-instance", "t", "--json")
+    assert (done.returncode, done.stderr) == (0, "of 1\nby a program\n")
+    assert vault.get_process_completion(json.loads(done.stdout))
+
+
 def test_without_a_command_it_says_what_there_is(run):
     code, out, _ = run()
     assert (code, out.split()[0]) == (2, "usage:")

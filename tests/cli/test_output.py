@@ -90,6 +90,19 @@ def test_no_id_is_broken_over_lines_however_narrow_a_terminal_is(columns, monkey
     assert _COLOURS.sub("", terminal.getvalue()).count(LISTING.rows[0][0]) == 2
 
 
+@pytest.mark.parametrize("columns", range(60, 150, 3))
+def test_no_column_is_cut_however_many_there_are(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = ["2026-11-29 03:19:17", "b7f6f5f014", "some words " * 9, "x" * 36, "last words"]
+    listing = Listing(columns=["time", "commit", "what", "process", "error"], rows=[row], value=[])
+    terminal = Terminal()
+    show(listing, terminal, as_json=False)
+    shown = _COLOURS.sub("", terminal.getvalue())
+    words = [*listing.columns, *" ".join(row).split()]
+    assert sorted(word for word in shown.split() if "\u2500" not in word) == sorted(words)
+    assert "\u2500" not in shown or max(map(len, shown.splitlines())) <= columns
+
+
 @pytest.mark.parametrize("columns", [40, 200])
 def test_what_is_below_a_list_stands_apart_once(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
