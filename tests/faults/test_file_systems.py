@@ -68,13 +68,19 @@ vault = TableVault(sys.argv[1], AUTHOR, create=True)
 vault.create_table("t")
 vault.create_instance("t", external_edit=True)
 vault.write_instance(pd.DataFrame({"n": [1, 2]}), "t")
-code = "import pandas as pd\\ndef rows():\\n    return pd.DataFrame({'n': [1, 2]})\\n"
+code = "import pandas as pd\\ndef rows(a=0):\\n    return pd.DataFrame({'n': [1, 2]})\\n"
 vault.create_code_module("rows", text=code)
 vault.create_table("made")
 builder = "{builder_type: IndexBuilder, changed_columns: [n], python_function: rows, " \\
     "code_module: rows, is_custom: true, arguments: {}}"
 vault.create_instance("made", builders={"made_index": builder})
 vault.execute_instance("made")
+vault.create_table("gone")
+other = builder.replace("{}", "{a: 1}")
+vault.create_instance("gone", builders={"gone_index": other})
+vault.execute_instance("gone", sample=1)
+vault.delete_instance("TEMP_base", "gone")
+vault.delete_table("gone")
 """
 READ_ONLY = """\
 import sys
@@ -85,6 +91,7 @@ assert vault.get_calls("made")["outcome"].tolist() == ["ok"]
 assert {(each.name, each.state) for each in vault.status().tables} == {
     ("t", "current"), ("made", "current")}
 assert vault.verify() == []
+assert [vault.gc(calls_older_than_days=days, dry_run=True).calls for days in (1, 0)] == [0, 1]
 assert vault.get_dataframe("t")[0]["n"].tolist() == [1, 2]
 assert vault.get_descriptions(instance)["rows"] == 2
 assert len(vault.log()) >= 3
@@ -137,7 +144,7 @@ def test_a_read_only_file_system_is_read(
     subprocess.run([sys.executable, "-c", MADE, path], check=True)
     calls = CallStore(path / ".git/tablevault/calls.sqlite")
     if is_in_use:  # SQLite keeps a write-ahead log beside the file
-        assert calls.read("SELECT count(*) FROM calls", ()) == [(1,)]
+        assert calls.read("SELECT count(*) FROM calls", ()) == [(2,)]
     if missing:
         (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)

@@ -88,9 +88,10 @@ def _gc(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.operations import maintenance
     from tablevault.remotes import remote_gc
 
+    vault = context.read()  # it commits nothing, and so needs no author
     if given.remote:
         removed = remote_gc.collect_remote(
-            context.vault(),
+            vault,
             given.remote,
             grace_s=given.grace_days * _DAY_S,
             dry_run=given.dry_run is not False,
@@ -98,7 +99,7 @@ def _gc(context: CommandContext, given: argparse.Namespace) -> object:
         hint = " Remove them: --no-dry-run." if removed.dry_run and not removed.is_empty else ""
         return TextOutput(f"{removed}{hint}", dataclasses.asdict(removed))
     report = maintenance.collect(
-        context.vault(),
+        vault,
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,
         dry_run=given.dry_run is True,

@@ -104,6 +104,16 @@ def is_read_only(path: Path | str) -> bool:
     return file.exists() and not all(os.access(each, os.W_OK) for each in (file, file.parent))
 
 
+@contextmanager
+def temporary_copy(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """Open a copy of a file, for writing; SQLite removes it at the end."""
+    with contextlib.closing(sqlite3.connect("", isolation_level=None)) as copy:
+        with contextlib.closing(connect(path)) as source:
+            source.backup(copy)
+        _make_tables(copy)
+        yield copy
+
+
 def open_calls(path: Path | str) -> sqlite3.Connection:
     """Open the file for writing; make its tables if it is new, upgrade it if it is of version 2.
 
@@ -119,20 +129,25 @@ def open_calls(path: Path | str) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")  # overwrite deleted values
         connection.execute("PRAGMA cache_size = -32768")  # KiB: keys come in no order
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if not is_new and version not in {2, _VERSION}:
-            raise sqlite3.DatabaseError(f"version {version} is not {_VERSION}")  # noqa: TRY301 - closed below
-        if is_new or version != _VERSION:
-            for statement in (_SCHEMA if is_new else _FROM_VERSION_2).strip().split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
+        _make_tables(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, or upgrade it, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    if not is_new and version not in {2, _VERSION}:
+        raise sqlite3.DatabaseError(f"version {version} is not {_VERSION}")
+    if is_new or version != _VERSION:
+        for statement in (_SCHEMA if is_new else _FROM_VERSION_2).strip().split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

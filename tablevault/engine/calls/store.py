@@ -34,6 +34,7 @@ from tablevault.engine.calls.database import (
     is_read_only,
     open_calls,
     set_aside,
+    temporary_copy,
 )
 from tablevault.engine.calls.executions import Swept
 from tablevault.engine.calls.records import UNKNOWN_ROW, CallRecord
@@ -527,9 +528,14 @@ class CallStore:
     def _write(self, *, dry_run: bool = False) -> Iterator[sqlite3.Connection]:
         """Run the body in a write transaction, the current one if there is one.
 
-        It is rolled back if the body raises, and with `dry_run`.
+        It is rolled back if the body raises, and with `dry_run`; where the user may not write,
+        that runs on a temporary copy.
         """
         with self._lock, as_os_error(self._path):
+            if dry_run and self._connection is None and is_read_only(self._path):
+                with temporary_copy(self._path) as copy:
+                    yield copy
+                return
             connection = self._open()
             if connection.in_transaction:
                 yield connection
