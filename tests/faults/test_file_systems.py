@@ -90,7 +90,7 @@ vault = TableVault(sys.argv[1], "bob")
 assert vault.get_calls("made")["outcome"].tolist() == ["ok"]
 assert {(each.name, each.state) for each in vault.status().tables} == {
     ("t", "current"), ("made", "current")}
-assert vault.verify() == []
+assert [each for each in vault.verify() if each.severity == "error"] == []
 assert [vault.gc(calls_older_than_days=days, dry_run=True).calls for days in (1, 0)] == [0, 1]
 assert vault.get_dataframe("t")[0]["n"].tolist() == [1, 2]
 assert vault.get_descriptions(instance)["rows"] == 2
@@ -135,7 +135,13 @@ def test_a_full_file_system_costs_what_did_not_fit_alone(
 
 @pytest.mark.parametrize(
     ("missing", "is_in_use"),
-    [("", False), ("", True), ("index.sqlite", False), ("checked-out", False)],
+    [
+        ("", False),
+        ("", True),
+        ("index.sqlite", False),
+        ("checked-out", False),
+        ("another interpreter", False),
+    ],
 )
 def test_a_read_only_file_system_is_read(
     own_mounts: list[str], tmp_path: Path, missing: str, is_in_use: bool
@@ -145,7 +151,10 @@ def test_a_read_only_file_system_is_read(
     calls = CallStore(path / ".git/tablevault/calls.sqlite")
     if is_in_use:  # SQLite keeps a write-ahead log beside the file
         assert calls.read("SELECT count(*) FROM calls", ()) == [(2,)]
-    if missing:
+    if missing == "another interpreter":  # opened it last, maybe on another computer
+        driver = "merge.tablevault.driver"
+        subprocess.run(["git", "-C", path, "config", driver, "/none/python"], check=True)
+    elif missing:
         (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'

@@ -109,16 +109,17 @@ def configure(path: Path) -> None:
     """Set in the vault's own ``.git/config`` what stock git needs; changes only what differs.
 
     A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
-    that is installed, else the one of this package, so that git works either way.
+    that is installed, else the one of this package, so that git works either way. A vault that
+    may only be read stays as it is: git changes nothing there.
     """
+    if not os.access(path / ".git", os.W_OK):
+        return
     state = path / ".git/tablevault"
     for folder in ("tmp", "processes"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     for old, new in EARLIER_NAMES.items():
         if os.path.lexists(state / old) and not os.path.lexists(state / new):
-            with contextlib.suppress(
-                OSError
-            ):  # another process was faster, or the vault is read-only
+            with contextlib.suppress(OSError):  # another process was faster
                 (state / old).rename(state / new)
     if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
@@ -333,7 +334,7 @@ def install_hooks(git_dir: Path) -> None:
     """
     folder = git_dir / "hooks"
     for name in missing_hooks(git_dir):
-        with contextlib.suppress(OSError):  # a vault that may only be read needs none
+        with contextlib.suppress(OSError):
             folder.mkdir(exist_ok=True)
             beside = folder / f".{name}.new"
             beside.write_bytes(_text(name))
