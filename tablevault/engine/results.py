@@ -216,29 +216,21 @@ def typed(series: pd.Series, name: str, builder: ResolvedBuilder) -> pd.Series:
     return fitted
 
 
-def check_collections(values: Values, builder: ResolvedBuilder, row: int) -> None:
-    """Refuse collections in columns that do not hold objects.
+def check_values(values: Values, builder: ResolvedBuilder, row: int) -> None:
+    """Refuse values that their columns cannot hold.
 
     Raises
     ------
     TVBuilderError
         A value is a collection, and the declared dtype of its column is not ``object``; without a
         declared dtype it may not be a tuple.
+    TVTableError
+        A value does not fit the declared dtype of its column; the error names builder, column, row
+        and value.
     """
     for name, value in zip(builder.changed_columns, values, strict=True):
         if type(value) not in _PLAIN and not _takes(builder, name, value):
             raise _collection(value, builder, (name, row))
-
-
-def check_fit(values: Values, builder: ResolvedBuilder, row: int) -> None:
-    """Refuse values that do not fit the declared dtypes of their columns.
-
-    Raises
-    ------
-    TVTableError
-        A value does not fit; the error names builder, column, row and value.
-    """
-    for name, value in zip(builder.changed_columns, values, strict=True):
         dtype = builder.dtypes.get(name)
         if dtype is None or value is None or _surely_fits(value, dtype):
             continue

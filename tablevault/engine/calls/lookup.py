@@ -340,8 +340,7 @@ class Lookup:
         builder = self._builder
         if call.outcome == "rejected":
             try:
-                results.check_collections(values, builder, row)
-                results.check_fit(values, builder, row)
+                results.check_values(values, builder, row)
             except (TVBuilderError, TVTableError):
                 return None
         if not is_own and builder.retry_null and values and all(map(is_null, values)):

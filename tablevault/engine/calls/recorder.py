@@ -437,8 +437,7 @@ class RunningCall:
             values = decode_values(text)  # as a resumed execution would read them
         refuse_leak(text, self._builder, self._row)
         try:
-            results.check_collections(values, self._builder, self._row)
-            results.check_fit(values, self._builder, self._row)
+            results.check_values(values, self._builder, self._row)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
                 call = self.call(text)
                 self._artifacts.record(self._ledger, call, names, calls=self.calls)
