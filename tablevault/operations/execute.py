@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from tablevault.engine.builders.field_values import EXECUTOR_FORMS, parse_executor
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
-from tablevault.executor_names import FORMS, parse_executor
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
@@ -222,7 +222,7 @@ def _check_executor(asked: ExecuteInstance) -> None:
     if asked.pool is not None and asked.background:
         raise TVArgumentError(
             Wording("Argument ", executor, " is an object, which a background process cannot use."),
-            f"Give a name, {FORMS}, or execute here.",
+            f"Give a name, {EXECUTOR_FORMS}, or execute here.",
             argument="executor",
         )
     if asked.pool is not None and not isinstance(asked.pool, Executor):
@@ -245,7 +245,7 @@ def _check_executor(asked: ExecuteInstance) -> None:
     except ValueError:
         raise TVArgumentError(
             Wording("Argument ", executor, f' is "{asked.executor}".'),
-            f"It has to be {FORMS}.",
+            f"It has to be {EXECUTOR_FORMS}.",
             argument="executor",
         ) from None
 

@@ -26,9 +26,11 @@ from tablevault.engine.builders.document import (
     load_document,
 )
 from tablevault.engine.builders.field_values import (
+    EXECUTOR_FORMS,
     FieldPath,
     MaxErrors,
     Retry,
+    parse_executor,
     read_builder_limits,
     read_max_errors,
     read_retry,
@@ -37,7 +39,6 @@ from tablevault.engine.builders.field_values import (
 from tablevault.engine.builders.reads import Dependency, explicit_dependencies
 from tablevault.engine.references import Template
 from tablevault.errors import TVBuilderError
-from tablevault.executor_names import FORMS, parse_executor
 from tablevault.limits_and_prices import Limits
 from tablevault.names import index_builder
 
@@ -283,7 +284,7 @@ def _executor(value: object, path: FieldPath) -> str:
         if text:
             parse_executor(text)
     except ValueError:
-        raise path.wrong(text, f"one of {FORMS}") from None
+        raise path.wrong(text, f"one of {EXECUTOR_FORMS}") from None
     return text
 
 

@@ -12,8 +12,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
+from tablevault.engine.builders.field_values import ExecutorName, parse_executor
 from tablevault.errors import TVExecutorError, message_of
-from tablevault.executor_names import ExecutorName, parse_executor
 
 T = TypeVar("T")
 
