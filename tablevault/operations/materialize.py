@@ -90,7 +90,7 @@ def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
     """Claim what making an instance of a table excludes others from."""
     holds = [temp_hold(temp.table, temp.version)]
     if document.side_effects:
-        holds.append(table_hold(temp.table, exclusive=True))
+        holds.append(table_hold(temp.table))
     if not document.multiple_artifacts:
         holds.append(artifacts_hold(temp.table))
     return holds

@@ -59,7 +59,7 @@ class CreateTable(Operation[Vault, VaultView, TableId]):
         """Claim the name, which has to be free."""
         check_table_name(self.table_name)
         _refuse_taken(view.snapshot, self.table_name)
-        return [table_hold(self.table_name, exclusive=True)]
+        return [table_hold(self.table_name)]
 
     def prepare(self, vault: Vault, tx: Transaction) -> TableId:
         """Choose the id of the table."""
@@ -99,7 +99,7 @@ class RenameTable(Operation[Vault, VaultView, Sequence[EditedBranch]]):
         view.table(self.table_name)
         _refuse_taken(view.snapshot, self.new_table_name)
         names = (self.table_name, self.new_table_name)
-        return [alone(table_hold(name, exclusive=True)) for name in names]
+        return [alone(table_hold(name)) for name in names]
 
     def prepare(self, vault: Vault, tx: Transaction) -> Sequence[EditedBranch]:
         """Take in what was edited by hand."""
@@ -137,7 +137,7 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the table with all that is in it."""
         view.table(self.table_name)
-        return [alone(table_hold(self.table_name, exclusive=True))]
+        return [alone(table_hold(self.table_name))]
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""

@@ -127,9 +127,9 @@ def _holds(effect: UndoEffect) -> list[Hold]:
     """Claim all that changes."""
     table = effect.table
     if effect.renamed is not None:
-        return [alone(table_hold(name, exclusive=True)) for name in effect.renamed]
+        return [alone(table_hold(name)) for name in effect.renamed]
     if effect.is_of_table or effect.deactivated or effect.reactivated:
-        return [alone(table_hold(table, exclusive=True))]
+        return [alone(table_hold(table))]
     holds = [temp_hold(temp.ref.table, temp.ref.version) for temp in effect.temps]
     subjects = (*effect.made, *effect.ended)
     holds.extend(instance_hold(table, each, exclusive=True) for each in subjects)

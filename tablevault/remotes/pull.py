@@ -163,7 +163,7 @@ class Pull(Operation[Vault, VaultView, None]):
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Return the claims to pull, and to these tables."""
-        tables = [alone(table_hold(name, exclusive=True)) for name in sorted(self.touched)]
+        tables = [alone(table_hold(name)) for name in sorted(self.touched)]
         return [pull_hold(), *tables]
 
     def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:

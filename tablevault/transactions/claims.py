@@ -17,9 +17,9 @@ PULL = "pull"
 """One process at a time merges what comes from a remote."""
 
 
-def table_hold(table: str, *, exclusive: bool) -> Hold:
-    """Claim a table with everything in it."""
-    return Hold(resource=f"{TABLES_DIR}/{table}", exclusive=exclusive)
+def table_hold(table: str) -> Hold:
+    """Claim a table with everything in it, which is never shared."""
+    return Hold(resource=f"{TABLES_DIR}/{table}", exclusive=True)
 
 
 def temp_hold(table: str, version: str) -> Hold:

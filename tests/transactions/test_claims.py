@@ -13,7 +13,7 @@ from tablevault.names import ProcessId
 from tablevault.transactions import claims
 from tablevault.transactions.records import Hold, Record, Request
 
-TABLE = claims.table_hold("t", exclusive=True)
+TABLE = claims.table_hold("t")
 OPERATIONS = {
     "rename": [TABLE],
     "create_instance": [
@@ -28,7 +28,7 @@ OPERATIONS = {
     "delete_instance": [claims.instance_hold("t", "x_1", exclusive=True)],
     "delete_origin": [claims.instance_hold("t", "a_1", exclusive=True)],
     "read_by_other": [claims.instance_hold("t", "x_1", exclusive=False)],
-    "other_table": [claims.table_hold("t2", exclusive=True)],
+    "other_table": [claims.table_hold("t2")],
     "code": [claims.code_hold(exclusive=True)],
     "custom": [claims.code_hold(exclusive=False), claims.temp_hold("t2", "a")],
 }
