@@ -96,10 +96,6 @@ class Reachability:
                 parents = () if name in self._ends else commit.parent_ids
                 waiting.extend((str(each), f"parent of commit {name[:12]}") for each in parents)
 
-    def add_blob(self, name: str, path: str, where: str) -> None:
-        """Reach one file, of git's index say."""
-        self._file(name, path, where)
-
     def _tree(self, commit: pygit2.Commit) -> None:
         """Walk the folders of a commit that were not seen before."""
         waiting = [(str(commit.tree_id), "")]
@@ -117,7 +113,7 @@ class Reachability:
                 if mode == FileMode.TREE:
                     waiting.append((inner, below))
                 elif mode != FileMode.COMMIT:
-                    self._file(inner, below, str(commit.id))
+                    self.add_file(inner, below, str(commit.id))
 
     def _new_entries(self, tree: pygit2.Tree, path: str) -> Iterator[tuple[str, int, str]]:
         """Return name, mode and id of what was not in the folder when it was walked last.
@@ -134,8 +130,11 @@ class Reachability:
                 ):  # a name that is no text names nothing of ours
                     yield rest[:-21].decode(), int(mode, 8), rest[-20:].hex()
 
-    def _file(self, name: str, path: str, commit: str) -> None:
-        """Look at a file once, or twice when it stands both where pointers are and elsewhere."""
+    def add_file(self, name: str, path: str, commit: str) -> None:
+        """Look at a file once, or twice when it stands both where pointers are and elsewhere.
+
+        `commit` is the id of a commit, or names what else has the file: git's index.
+        """
         is_lfs = is_lfs_path(path)
         if (name, is_lfs) in self._files:
             return
@@ -287,7 +286,7 @@ def extend(reach: Reachability, git_dir: Path, state: Path) -> None:
         with contextlib.suppress(OSError, TVFileError):
             for (path, _), entry in read_index(folder / "index").entries.items():
                 text = path.decode("utf-8", "replace")
-                reach.add_blob(entry.blob.hex(), text, "git's index")
+                reach.add_file(entry.blob.hex(), text, "git's index")
     # A log may name what `git gc` has removed.
     reach.broken.clear()
 
