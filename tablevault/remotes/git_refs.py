@@ -63,18 +63,13 @@ def tracking_ref(remote: str, branch: str) -> str:
     return f"refs/remotes/{name}/{branch.removeprefix('refs/heads/')}"
 
 
-def list_refs(folder: Path, remote: str) -> dict[str, CommitId]:
-    """Return branches and tags of a remote by full name; for an annotated tag, the tag itself."""
-    return _listed_refs(folder, remote)
-
-
 def list_branches(folder: Path, remote: str) -> dict[str, CommitId]:
     """Return the branches of a remote by full name; tags, one for each instance, are not sent."""
-    return _listed_refs(folder, remote, "--heads")
+    return list_refs(folder, remote, "--heads")
 
 
-def _listed_refs(folder: Path, remote: str, *options: str) -> dict[str, CommitId]:
-    """Return refs of a remote by full name."""
+def list_refs(folder: Path, remote: str, *options: str) -> dict[str, CommitId]:
+    """Return branches and tags of a remote by full name; for an annotated tag, the tag itself."""
     printed = _git(folder, ["ls-remote", "--refs", *options, "--", remote], remote)
     if _SHA256.match(printed):
         raise sha256_error(remote)
