@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
-from tablevault.files.disk import files_below
+from tablevault.files.disk import files_below, sync_file
 from tablevault.files.vault_folders import (
     building,
     is_free,
@@ -382,7 +382,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
             _Archive.open(fileobj=stream, mode="w") as archive,
         ):
             archive.add(target_of(path), arcname=path.name, filter=_keep)
-        _sync(beside)
+        sync_file(beside)
         beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -522,9 +522,3 @@ def _only_folder(folder: Path) -> Path | None:
     """Return the vault in a top folder of another name: the archive file was renamed."""
     inner = [entry for entry in folder.iterdir() if entry.is_dir() and is_vault(entry)]
     return inner[0] if len(inner) == 1 else None
-
-
-def _sync(path: Path) -> None:
-    """Make the bytes of a file durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
