@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from tablevault.engine.syntax import syntax_tree
 from tablevault.errors import TVFileError, message_of
 from tablevault.wording import Call, Wording, did_you_mean
 
@@ -442,8 +443,8 @@ def imported_modules(module: str, sources: Mapping[str, str]) -> tuple[str, ...]
 def _imports(text: str) -> Iterator[str]:
     """Yield the top-level names of all imports in the text of a module."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+        tree = syntax_tree(text)
+    except (SyntaxError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

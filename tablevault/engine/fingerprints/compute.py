@@ -21,11 +21,12 @@ from tablevault.engine.fingerprints.fingerprint import (
     PartKind,
     TextConstant,
 )
-from tablevault.engine.fingerprints.modules import Unit, resting_collector
+from tablevault.engine.fingerprints.modules import Unit
 from tablevault.engine.fingerprints.normalise import WORDS_OF_A_TEXT, encode
 from tablevault.engine.fingerprints.paths import FilesBeside
 from tablevault.engine.fingerprints.program import TOO_DEEP, Key, Loaded, Program
 from tablevault.engine.fingerprints.reach import ImportEffects, Reach
+from tablevault.engine.syntax import resting_collector
 from tablevault.errors import TVFileError
 from tablevault.wording import did_you_mean
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
-import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
 from tablevault.engine.fingerprints.normalise import FunctionNode, docstring
+from tablevault.engine.syntax import syntax_tree
 
 IMPORTS = (ast.Import, ast.ImportFrom)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -170,7 +167,6 @@ _MAKES_FIXED = frozenset(
     | {"partial"}
 )
 """Functions and methods of these names return immutable objects."""
-_parsing = threading.RLock()
 _FIXED_NAMES = frozenset({"__file__", "__name__", "__package__", "__doc__"})
 _CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 _CONTAINER_TYPES = {"list", "dict", "set", "defaultdict", "deque", "Counter", "OrderedDict"}
@@ -245,12 +241,7 @@ def parse(data: bytes) -> Module:
     RecursionError, MemoryError
         It is nested too deeply for a syntax tree; it may still be compiled and executed.
     """
-    try:
-        with warnings.catch_warnings(), resting_collector():
-            warnings.simplefilter("ignore")  # an import emits them
-            tree = ast.parse(data)
-    except ValueError as error:  # a null byte on Python 3.11
-        raise SyntaxError(str(error)) from error
+    tree = syntax_tree(data)
     units: list[Unit] = []
     walrus = b":=" in data
     for node, guards in _statements(tree.body, ()):
@@ -267,22 +258,6 @@ def parse(data: bytes) -> Module:
             named.setdefault(name, []).append(unit)
     stars = tuple(each for unit in units for each in unit.binds.get("*", ()))
     return Module(tree, tuple(units), named, stars, walrus)
-
-
-@contextlib.contextmanager
-def resting_collector() -> Iterator[None]:
-    """Disable the garbage collector while syntax trees are made.
-
-    They hold no garbage; with it, parsing two hundred modules takes three times as long.
-    """
-    with _parsing:
-        is_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            if is_enabled:
-                gc.enable()
 
 
 def _is_changeable(module: Module, unit: Unit, seen: frozenset[str]) -> bool:
