@@ -30,12 +30,14 @@ from tablevault.names import (
     TableId,
     artifacts_dir,
     builders_dir,
+    check_table_name,
     instance_document,
     is_plain_path,
     table_document,
 )
-from tablevault.wording import Call, Wording
+from tablevault.wording import BLANK, Call, Wording
 
+_TABLES_SHOWN = 10
 _LINKS = (FileMode.LINK, FileMode.COMMIT)
 
 
@@ -323,14 +325,23 @@ def unknown_table(table: str, known: list[str]) -> TVArgumentError:
     if close:
         hint = f'Did you mean "{close[0]}"?'
     elif known:
-        hint = f"Tables: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}."  # noqa: PLR2004 - as many as fit a line
+        more = f" and {len(known) - _TABLES_SHOWN} more" if len(known) > _TABLES_SHOWN else ""
+        hint = f"Tables: {', '.join(known[:_TABLES_SHOWN])}{more}."
     else:
         hint = Wording(
             "The vault has no tables yet. Make one: ",
-            Call("create_table", table_name=table),
+            Call("create_table", table_name=_usable(table)),
             ".",
         )
     return TVArgumentError(f'There is no table "{table}".', hint, table=table)
+
+
+def _usable(table: str) -> object:
+    """Return a name of a new table, or a blank for one that no table can have."""
+    try:
+        return check_table_name(table)
+    except TVArgumentError:
+        return BLANK
 
 
 _OPEN = frozenset({"", CODE_DIR, TABLES_DIR})

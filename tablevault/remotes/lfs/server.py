@@ -270,7 +270,8 @@ def _ssh_error(address: SshAddress, done: ProgramResult) -> TVRemoteError:
         )
     kind = TVCredentialsError if "Permission denied" in text else TVRemoteError
     return kind(
-        f"ssh to {address.destination} failed ({done.code}): {text or 'it printed nothing'}.",
+        f"ssh to {address.destination} failed ({done.code}): "
+        f"{text.removesuffix('.') or 'it printed nothing'}.",
         f"Make `ssh {address.destination}` work without prompts, for example with ssh-agent.",
         host=address.host,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.commits.documents import InstanceDocument, TableDocument
-from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.commits.snapshot import Snapshot, decode_text, unknown_table
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Put
 from tablevault.names import TableId
@@ -93,6 +93,17 @@ def test_an_unknown_table_is_an_error_that_knows_better(snapshot, repository):
         snapshot.table("quite-another")
     with pytest.raises(TVArgumentError, match="no tables yet"):
         Snapshot(repository, repository.main()).table("stories")
+
+
+def test_an_unknown_table_is_an_error_that_names_ten_others():
+    tables = "Tables: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9"
+    assert str(unknown_table("x", [f"a{at}" for at in range(10)])).endswith(f"{tables}.")
+    assert str(unknown_table("x", [f"a{at}" for at in range(12)])).endswith(f"{tables} and 2 more.")
+
+
+@pytest.mark.parametrize(("table", "made"), [("t", "'t'"), ("", "table_name")])
+def test_an_unknown_table_is_made_if_its_name_can_be_used(table, made):
+    assert str(unknown_table(table, [])).endswith(f"create_table({made}).")
 
 
 def test_files_are_listed_with_paths_below_the_folder(snapshot):
