@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 from tablevault.cli.command import Argument, Command, option, positional, repeated, switch
@@ -70,7 +70,8 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     if name == "add":  # as for git
         name, url = given.url, given.url_after_add
     if name in _OF_GIT:
-        raise UsageError(f"git does that: `git remote {name} ...`")
+        words = filter(None, (given.name, given.url, given.url_after_add))
+        raise UsageError(f"git does that: `git remote {join(words)}`")
     is_surplus = given.name != "add" and given.url_after_add
     has_name = bool(name) or bool(given.name or given.data or given.endpoint_url)
     if has_name != bool(url) or bool(name) != bool(url) or is_surplus:
