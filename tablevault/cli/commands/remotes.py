@@ -92,7 +92,7 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
             (name, url, buckets.get(name, "")) if buckets else (name, url)
             for name, url in known.items()
         ],
-        value=known,
+        value={name: {"url": url, "data": buckets.get(name, "")} for name, url in known.items()},
         if_empty=tell("There is no remote. Add one: `tablevault remote add origin URL`."),
     )
 

@@ -43,6 +43,8 @@ def test_a_bucket_is_named_shown_and_confirmed_by_commands(made, run, tmp_path, 
     words = ("add", "origin", "../hub.git", "--data", "s3://lab/v")
     assert run("remote", *words, "--endpoint-url", "http://127.0.0.1:9")[0] == 0
     assert run("remote")[1] == f"origin\t{tmp_path}/hub.git\t{bucket}\n"
+    facts = {"url": f"{tmp_path}/hub.git", "data": bucket}
+    assert json.loads(run("remote", "--json")[1]) == {"origin": facts}
     git(tmp_path / "v", "push", "-q", "--no-verify", "origin", "main")
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("clone", "hub.git")
