@@ -43,11 +43,7 @@ from tablevault.engine.execution.file_transfer import (
     send,
 )
 from tablevault.engine.execution.live_items import Item, ItemFile, take_items
-from tablevault.engine.execution.parcels import (
-    Parcel,
-    VaultFile,
-    packed,
-)
+from tablevault.engine.execution.parcels import Parcel, VaultFile, packed
 from tablevault.engine.execution.remote_outcomes import (
     POLL_S,
     LiveItems,
@@ -75,13 +71,6 @@ _RESTART_S: Final = 30.0
 """So long there may be none: they may be starting again."""
 _SENDS: Final = 3
 """So often a file is sent for one task: a worker may have no room for it, or die meanwhile."""
-_WORK_S: Final = 0.05
-"""A task has as many rows as take so long."""
-_MOST_ROWS: Final = 1000
-_GROWTH: Final = 8
-"""A task has at most so many times the rows of the largest before it."""
-AHEAD: Final = 2
-"""Tasks for each worker: one that is made, and one that waits for it."""
 
 Call = partial[Any]
 _log = logging.getLogger("tablevault")
@@ -471,44 +460,3 @@ def _sources(modules: ModuleSet, home: VaultHome | None) -> bytes:
         },
     }
     return json.dumps(sent, sort_keys=True).encode("utf-8", "surrogatepass")
-
-
-class Batches:
-    """Rows in batches that take a worker so long that sending them does not matter.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        The rows.
-    slots : int
-        How many tasks are made at the same time.
-    at_once : int
-        How many calls of one task are.
-    """
-
-    def __init__(self, rows: Sequence[int], slots: int, at_once: int) -> None:
-        self._rows = rows
-        self._slots = slots
-        self._at_once = at_once
-        self._size = at_once
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        """Return how many there are at most."""
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        """Yield batches, each as large as those before it allow."""
-        first = 0
-        while first < len(self._rows):
-            share = math.ceil((len(self._rows) - first) / (AHEAD * self._slots))
-            size = max(self._at_once, min(self._size, share))
-            yield self._rows[first : first + size]
-            first += size
-
-    def took(self, rows: int, seconds: float) -> None:
-        """Note how long the calls of a batch have taken, all together."""
-        with self._lock:
-            each = seconds / rows / self._at_once
-            fits = _MOST_ROWS if each * _MOST_ROWS <= _WORK_S else math.ceil(_WORK_S / each)
-            self._size = max(self._at_once, min(fits, rows * _GROWTH))

@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import threading
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Final
 
 from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.execution.caller import PassedArguments
 from tablevault.engine.execution.concurrency import call_rows
-from tablevault.engine.execution.remote_calls import (
-    Batches,
-    LostCallsError,
-    RemoteCalls,
-)
+from tablevault.engine.execution.remote_calls import LostCallsError, RemoteCalls
 from tablevault.engine.execution.remote_outcomes import RemoteOutcome
 from tablevault.engine.execution.row_wise import Batch, RowCalls, RowWork, names_by_row
+
+AHEAD: Final = 2
+"""Tasks for each worker: one that is made, and one that waits for it."""
+_WORK_S: Final = 0.05
+"""A task has as many rows as take so long."""
+_MOST_ROWS: Final = 1000
+_GROWTH: Final = 8
+"""A task has at most so many times the rows of the largest before it."""
+
+
+class Batches:
+    """Rows in batches that take a worker so long that sending them does not matter.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        The rows.
+    slots : int
+        How many tasks are made at the same time.
+    at_once : int
+        How many calls of one task are.
+    """
+
+    def __init__(self, rows: Sequence[int], slots: int, at_once: int) -> None:
+        self._rows = rows
+        self._slots = slots
+        self._at_once = at_once
+        self._size = at_once
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many there are at most."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        """Yield batches, each as large as those before it allow."""
+        first = 0
+        while first < len(self._rows):
+            share = math.ceil((len(self._rows) - first) / (AHEAD * self._slots))
+            size = max(self._at_once, min(self._size, share))
+            yield self._rows[first : first + size]
+            first += size
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Note how long the calls of a batch have taken, all together."""
+        with self._lock:
+            each = seconds / rows / self._at_once
+            fits = _MOST_ROWS if each * _MOST_ROWS <= _WORK_S else math.ceil(_WORK_S / each)
+            self._size = max(self._at_once, min(fits, rows * _GROWTH))
 
 
 class RemoteRowCalls(RowCalls):

@@ -32,7 +32,8 @@ from tablevault.engine.execution.executors import CallPlace, slots_of
 from tablevault.engine.execution.finder import MissingCells
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
-from tablevault.engine.execution.remote_calls import AHEAD, RemoteCalls
+from tablevault.engine.execution.remote_calls import RemoteCalls
+from tablevault.engine.execution.remote_rows import AHEAD
 from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import BuilderResult, Step
 from tablevault.engine.fingerprints.fingerprint import (
