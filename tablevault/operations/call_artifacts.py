@@ -52,7 +52,7 @@ class _Seen:
 class ArtifactFolder:
     """The artifact folder of one execution; for several threads.
 
-    Implements :class:`tablevault.engine.calls.recorder.ArtifactFiles`.
+    Implements :class:`tablevault.engine.calls.artifacts.ArtifactFiles`.
 
     Parameters
     ----------

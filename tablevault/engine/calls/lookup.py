@@ -10,9 +10,10 @@ import numpy as np
 
 from tablevault.engine import results
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
+from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger, OwnCalls
-from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
+from tablevault.engine.calls.recorder import RunningCall
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.references.view import is_null

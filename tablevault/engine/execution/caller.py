@@ -16,8 +16,9 @@ from typing import Any, Final, TypeVar
 from tablevault.engine import results
 from tablevault.engine.builders.arguments import KEYWORD, MapNode, compile_arguments, map_text
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
+from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.keys import FileText, Inputs
-from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
+from tablevault.engine.calls.recorder import RunningCall
 from tablevault.engine.execution.concurrency import Stop
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.remote_calls import RemoteCalls

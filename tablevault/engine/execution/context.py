@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeAlias
 import pandas as pd
 
 from tablevault.engine.builders.builder import Builder
+from tablevault.engine.calls.artifacts import ArtifactFiles
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.recorder import ArtifactFiles
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.concurrency import CallExecutor

@@ -12,9 +12,9 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
+from tablevault.engine.calls.artifacts import artifacts_of, show_inherited
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
-from tablevault.engine.calls.recorder import artifacts_of, show_inherited
 from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows

@@ -507,7 +507,7 @@ class ReadOnlyLedger(Ledger):
 class ReadOnlyFiles:
     """Artifacts for plans: all count as present, none is copied.
 
-    Implements `tablevault.engine.calls.recorder.ArtifactFiles`.
+    Implements `tablevault.engine.calls.artifacts.ArtifactFiles`.
     """
 
     @contextmanager
