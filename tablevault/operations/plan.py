@@ -34,7 +34,8 @@ from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     from tablevault.engine.builders.reads import Dependency
-    from tablevault.engine.execution.preview import Ahead, ExpectedTable, ReadOnlyLedger
+    from tablevault.engine.calls.read_only import ReadOnlyLedger
+    from tablevault.engine.execution.preview import Ahead, ExpectedTable
     from tablevault.engine.execution.run import Ready
     from tablevault.plans import ExecutionPlan
 
@@ -220,7 +221,7 @@ def _waiting(vault: Vault, execution: ExecuteInstance, process_id: str) -> Recor
 
 def _ledger(asked: _Asked) -> ReadOnlyLedger:
     """Open the records of calls to read them."""
-    from tablevault.engine.execution.preview import ReadOnlyLedger
+    from tablevault.engine.calls.read_only import ReadOnlyLedger
 
     table = asked.view.table(asked.ref.table)
     return ReadOnlyLedger(
@@ -239,7 +240,7 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
 @contextmanager
 def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     """Check what can be checked before the first call, as an execution does."""
-    from tablevault.engine.execution.preview import ReadOnlyFiles
+    from tablevault.engine.calls.read_only import ReadOnlyFiles
     from tablevault.engine.execution.run import ARTIFACT_FOLDER, ready
 
     vault, prepared = asked.vault, asked.prepared
