@@ -16,7 +16,8 @@ from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.calls.summaries import Expected
-from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, MissingCells
+from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable
+from tablevault.engine.execution.missing_cells import MissingCells
 from tablevault.engine.execution.reuse import UnknownRows
 from tablevault.engine.execution.run import Ready
 from tablevault.engine.matching import is_artifact

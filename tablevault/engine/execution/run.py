@@ -29,9 +29,9 @@ from tablevault.engine.execution.caller import by_name
 from tablevault.engine.execution.concurrency import CallExecutor
 from tablevault.engine.execution.context import RunContext, RunOptions
 from tablevault.engine.execution.executors import CallPlace, slots_of
-from tablevault.engine.execution.finder import MissingCells
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.execution.missing_cells import MissingCells
 from tablevault.engine.execution.remote_calls import RemoteCalls
 from tablevault.engine.execution.remote_rows import AHEAD
 from tablevault.engine.execution.reuse import Decision, Reuse
