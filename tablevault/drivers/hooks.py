@@ -24,11 +24,8 @@ from tablevault.history.merge.validate_commits import (
     fault_of_entry,
     validate_outgoing,
 )
-from tablevault.names import (
-    CODE_DIR,
-    MAIN,
-    VAULT_DOCUMENT,
-    TempRef,
+from tablevault.names import CODE_DIR, MAIN, VAULT_DOCUMENT, TempRef
+from tablevault.paths import (
     fault_to_read,
     fault_to_write,
     is_lfs_path,

@@ -17,7 +17,8 @@ from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.pointer import Pointer
 from tablevault.model.view import VaultView
-from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name, is_hidden
+from tablevault.names import BlobId, TempRef, artifacts_dir
+from tablevault.paths import check_artifact_name, is_hidden
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 

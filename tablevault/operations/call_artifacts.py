@@ -22,13 +22,14 @@ from tablevault.files.links import copy_file
 from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.pointer import Pointer
-from tablevault.names import BlobId, ObjectId, check_artifact_name
+from tablevault.names import BlobId, ObjectId
 from tablevault.operations.artifacts import (
     earlier_files,
     file_in_folder,
     missing_artifact,
     unstorable_artifact,
 )
+from tablevault.paths import check_artifact_name
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 

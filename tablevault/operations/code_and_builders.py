@@ -21,8 +21,8 @@ from tablevault.names import (
     check_module_name,
     code_path,
     index_builder,
-    is_hidden,
 )
+from tablevault.paths import is_hidden
 from tablevault.queries.describe import refuse_unknown_module
 from tablevault.secrets import IN_BUILDER, IN_CODE
 from tablevault.transactions.allowed_secrets import admit

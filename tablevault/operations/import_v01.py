@@ -24,7 +24,6 @@ from tablevault.names import (
     TableId,
     artifacts_dir,
     builder_path,
-    check_artifact_name,
     check_module_name,
     check_table_name,
     check_version,
@@ -32,7 +31,6 @@ from tablevault.names import (
     frame_path,
     instance_dir,
     instance_document,
-    is_hidden,
     new_process_id,
     table_document,
 )
@@ -40,6 +38,7 @@ from tablevault.operations.instances import CreateInstance
 from tablevault.operations.materialize import instance_subject, instance_trailers
 from tablevault.operations.v01_format import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import create_vault
+from tablevault.paths import check_artifact_name, is_hidden
 from tablevault.secrets import find_secrets
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.records import Request

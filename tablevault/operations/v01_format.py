@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.names import is_hidden, is_temp_id, version_of
+from tablevault.names import is_temp_id, version_of
+from tablevault.paths import is_hidden
 
 if TYPE_CHECKING:
     import pandas as pd

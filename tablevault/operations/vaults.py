@@ -38,7 +38,8 @@ from tablevault.history.commits.setup import (
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
-from tablevault.names import MAIN, TABLES_DIR, is_plain_path
+from tablevault.names import MAIN, TABLES_DIR
+from tablevault.paths import is_plain_path
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.git_merges import complete_merge

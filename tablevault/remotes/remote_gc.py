@@ -12,7 +12,8 @@ from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.reachability import pointers_of
-from tablevault.names import MAIN, TABLES_DIR, BlobId, CommitId, ObjectId, is_lfs_path
+from tablevault.names import MAIN, TABLES_DIR, BlobId, CommitId, ObjectId
+from tablevault.paths import is_lfs_path
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.transfer import endpoint_of, open_transport
 from tablevault.remotes.lfs.transport import StoredObject, Transport

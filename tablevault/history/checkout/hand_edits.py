@@ -27,9 +27,8 @@ from tablevault.names import (
     builders_dir,
     check_module_name,
     code_path,
-    is_hidden,
-    temp_of_builder,
 )
+from tablevault.paths import is_hidden, temp_of_builder
 
 _TICK_NS = 2 * 10**9
 

@@ -18,16 +18,8 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.store import ObjectStore
-from tablevault.names import (
-    TEMP_DIR,
-    BlobId,
-    CommitId,
-    TempRef,
-    builder_path,
-    fault_to_write,
-    is_hidden,
-    temp_of_folder,
-)
+from tablevault.names import TEMP_DIR, BlobId, CommitId, TempRef, builder_path, temp_of_folder
+from tablevault.paths import fault_to_write, is_hidden
 
 _log = logging.getLogger("tablevault")
 ARTIFACTS_OF = "Vault-Artifacts-Of"

@@ -32,14 +32,8 @@ from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
-from tablevault.names import (
-    ARRIVED,
-    CODE_DIR,
-    CommitId,
-    ObjectId,
-    is_lfs_path,
-    is_plain_path,
-)
+from tablevault.names import ARRIVED, CODE_DIR, CommitId, ObjectId
+from tablevault.paths import is_lfs_path, is_plain_path
 
 _log = logging.getLogger("tablevault")
 _BUSY_TRIES = 20

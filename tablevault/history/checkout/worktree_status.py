@@ -22,16 +22,8 @@ from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import write_object
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
-from tablevault.names import (
-    CODE_DIR,
-    TABLES_DIR,
-    TEMP_DIR,
-    BlobId,
-    CommitId,
-    ObjectId,
-    is_lfs_path,
-    is_of_instance,
-)
+from tablevault.names import CODE_DIR, TABLES_DIR, TEMP_DIR, BlobId, CommitId, ObjectId
+from tablevault.paths import is_lfs_path, is_of_instance
 from tablevault.problems import Problem, Severity
 
 _LOST = "Nothing is lost: history has it."

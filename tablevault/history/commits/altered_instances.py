@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from tablevault.errors import TVFileError
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
-from tablevault.names import (
-    TABLES_DIR,
-    CommitId,
-    artifacts_dir,
-    instance_dir,
-    is_of_instance,
-    table_dir,
-    temp_of_builder,
-)
+from tablevault.names import TABLES_DIR, CommitId, artifacts_dir, instance_dir, table_dir
+from tablevault.paths import is_of_instance, temp_of_builder
 
 Made = Callable[[str], tuple[CommitId, str] | None]
 """Returns the commit that made an instance and the name of its table then, None when none did."""

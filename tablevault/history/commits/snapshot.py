@@ -32,9 +32,9 @@ from tablevault.names import (
     builders_dir,
     check_table_name,
     instance_document,
-    is_plain_path,
     table_document,
 )
+from tablevault.paths import is_plain_path
 from tablevault.wording import BLANK, Call, Wording
 
 _TABLES_SHOWN = 10

@@ -18,7 +18,8 @@ from tablevault.history.git.index_file import read_index
 from tablevault.history.git.object_files import check_loose, check_packs, read_refs
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
-from tablevault.names import TABLES_DIR, CommitId, ObjectId, is_lfs_path
+from tablevault.names import TABLES_DIR, CommitId, ObjectId
+from tablevault.paths import is_lfs_path
 from tablevault.wording import Call, Wording
 
 _MISSING, _DAMAGED = "missing", "damaged"

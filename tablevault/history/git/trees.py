@@ -14,7 +14,7 @@ from pygit2.enums import FileMode, ObjectType
 from tablevault.errors import TVFileError, TVImplementationError
 from tablevault.files.disk import sync_folder
 from tablevault.history.git.git_program import SYNCED, run_git
-from tablevault.names import is_plain_path
+from tablevault.paths import is_plain_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

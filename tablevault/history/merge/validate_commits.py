@@ -23,14 +23,11 @@ from tablevault.names import (
     TABLES_DIR,
     BlobId,
     CommitId,
-    fault_of_folders,
-    fault_to_read,
     frame_path,
     instance_document,
     is_instance,
-    is_of_artifact,
-    kind_of_document,
 )
+from tablevault.paths import fault_of_folders, fault_to_read, is_of_artifact, kind_of_document
 
 _GROUP_CAN_WRITE = 0o020
 _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.BLOB | _GROUP_CAN_WRITE)

@@ -13,7 +13,8 @@ from tablevault.history.git.object_files import PACKED_REFS, Refs, damaged_ref, 
 from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
 from tablevault.history.merge.validate_commits import invalid_files_in
-from tablevault.names import MAIN, VAULT_DOCUMENT, kind_of_document
+from tablevault.names import MAIN, VAULT_DOCUMENT
+from tablevault.paths import kind_of_document
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 

@@ -17,7 +17,7 @@ from tablevault.engine.execution.file_transfer import (
     send,
 )
 from tablevault.errors import TVExecutorError
-from tablevault.names import is_hidden
+from tablevault.paths import is_hidden
 
 
 def home(folder: Path) -> VaultHome:
