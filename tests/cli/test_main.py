@@ -90,6 +90,7 @@ delete-table review | Did you mean "reviews"?
 rename-table nope x | There is no table
 create-instance nope | There is no table
 create-instance reviews --builder ../nope.yaml | cannot be read
+create-instance reviews --origin-table w | Pass --origin-id too, or --copy
 create-instance reviews --external-edit --builder x | or leave out --external-edit
 execute-instance reviews | `tablevault create-instance reviews --version base`
 write-instance reviews --csv ../empty | is a folder, not a file
