@@ -17,7 +17,7 @@ from tablevault import TableVault, clone_vault
 from tablevault.errors import TableVaultError, TVRemoteError
 from tests.looking import check_clean
 from tests.looking import git as stock
-from tests.test_names import PEOPLES
+from tests.test_paths import PEOPLES
 
 ANA, BO = "Ana Lund <ana@example.org>", "Bo <bo@example.org>"
 OF_THE_VAULT = [
