@@ -6,10 +6,11 @@ import contextlib
 
 import pytest
 
+from tests.damaging import damaged, original
 from tests.operations.staleness import chain, chain_once
 from tests.operations.undoing import full
 
-__all__ = ["busy", "chain", "chain_once", "full"]
+__all__ = ["busy", "chain", "chain_once", "damaged", "full", "original"]
 
 BUSY = """
 import os, sys

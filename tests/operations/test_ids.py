@@ -52,7 +52,7 @@ def test_what_is_refused_has_ended_and_its_id_is_used(vault: TableVault, vault_p
     for name, act in REFUSED.items():
         with pytest.raises(TableVaultError) as refused:
             act(again, process_id=name)
-        if name in EXECUTIONS:  # see test_setup_failures
+        if name in EXECUTIONS:  # see test_prepare_execution
             assert not isinstance(refused.value, TVProcessError)
         else:
             with pytest.raises(TVProcessError, match="has ended"):

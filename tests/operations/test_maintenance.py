@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import subprocess
 import threading
 import zlib
 from pathlib import Path
@@ -15,86 +14,8 @@ import pygit2
 import pytest
 
 from tablevault import TableVault
-from tablevault.errors import TVFileError
-from tablevault.operations.maintenance import verify
-from tablevault.vault import Vault
+from tests.damaging import FRAME, copy, look, one
 from tests.looking import check_clean, git
-
-BUILDER = """
-builder_type: IndexBuilder
-changed_columns: [word, source]
-python_function: words
-code_module: words
-is_custom: true
-arguments: {folder: ~ARTIFACT_FOLDER~, text: to be or not}
-dtypes: {source: artifact_string}
-"""
-CODE = '''"""Words."""
-
-import pathlib
-
-import pandas as pd
-
-
-def words(folder, text):
-    """One word a row, and the text as a file."""
-    pathlib.Path(folder, "text.txt").write_text(text)
-    return pd.DataFrame({"word": text.split(), "source": "text.txt"})
-'''
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """Make a vault with a bit of everything, once."""
-    path = tmp_path_factory.mktemp("original") / "vault"
-    vault = TableVault(path, "Ana <ana@example.org>", create=True)
-    vault.create_code_module("words", text=CODE)
-    vault.create_table("words")
-    vault.create_instance("words", builders={"words_index": BUILDER})
-    vault.execute_instance("words")
-    vault.create_table("lengths")
-    for first in (1, 2, 3):
-        vault.create_instance("lengths", external_edit=True)
-        vault.write_instance(
-            pd.DataFrame({"length": [first, 2]}), "lengths", dependencies=[("words", "")]
-        )
-    vault.delete_instance(vault.get_table_instances("lengths")[0], "lengths")
-    vault.create_instance("words", copy=True)
-    return path
-
-
-@pytest.fixture
-def damaged(original, tmp_path):
-    """Copy that vault, to be damaged."""
-    path = tmp_path / "vault"
-    copy(original, path)
-    return path
-
-
-def copy(source, target):
-    """Copy a vault with its hard links, times and modes."""
-    shutil.rmtree(target, ignore_errors=True)
-    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
-
-
-def look(path, **how):
-    """Verify a vault that may not even open."""
-    return verify(Vault(path=path, author="Ana"), **how)
-
-
-def one(path, **how):
-    """Verify, and expect exactly one problem."""
-    (problem,) = look(path, **how)
-    return problem
-
-
-def object_of(path, tracked):
-    """Return the object behind a tracked file."""
-    oid = git(path, "show", f"main:{tracked}").split("sha256:")[1].split()[0]
-    return path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
-
-
-FRAME = "tables/lengths/base/dataframe.parquet"
 
 
 def test_a_whole_vault_has_no_problems(damaged):
@@ -113,79 +34,6 @@ def test_verify_changes_nothing(damaged):
     # SQLite may make a file next to the index, and remove it.
     files = [file for file in before if not file.is_dir()]
     assert all(before[file].st_mtime_ns == after[file].st_mtime_ns for file in files)
-
-
-@pytest.mark.parametrize("what", ["gone", "damaged", "moved away"])
-def test_a_missing_file_is_not_called_safe_when_its_object_is_not(damaged, what):
-    file = object_of(damaged, FRAME)
-    (damaged / FRAME).unlink()
-    if what != "gone":
-        file.chmod(0o644)
-        file.write_bytes(b"damage")
-    else:
-        file.unlink()
-    if what == "moved away":
-        with pytest.raises(TVFileError, match="damaged"):
-            TableVault(damaged, "Ana").get_dataframe("lengths")
-    git(damaged, "remote", "add", "origin", "https://example.invalid/v.git")
-    found = look(damaged)
-    assert not any("Nothing is lost" in str(problem) for problem in found)
-    if what != "gone":
-        assert any(each.kind == "object" and each.severity == "error" for each in found)
-
-
-def test_a_flipped_byte_is_found_by_reading_and_mended_from_a_copy(damaged):
-    file = object_of(damaged, FRAME)
-    text = bytearray(file.read_bytes())
-    (damaged / FRAME).unlink()
-    (damaged / FRAME).write_bytes(bytes(text))
-    (damaged / FRAME).chmod(0o444)
-    text[10] ^= 1
-    file.chmod(0o644)
-    file.write_bytes(bytes(text))
-    file.chmod(0o444)
-    assert look(damaged, data=False) == []
-    found = one(damaged)
-    assert (found.kind, found.severity, found.where) == ("object", "error", file.name)
-    assert found.repairable
-    assert "repair=True" in repr(found)
-    assert one(damaged, repair=True).repaired
-    assert look(damaged) == []
-    assert (damaged / f".git/lfs/bad/{file.name}").is_file()
-
-
-def test_a_missing_object_is_an_error_unless_a_remote_may_have_it(damaged):
-    file = object_of(damaged, FRAME)
-    file.unlink()
-    (damaged / FRAME).unlink()
-    (damaged / FRAME).write_text(git(damaged, "show", f"main:{FRAME}"))
-    found = one(damaged)
-    assert (found.kind, found.severity) == ("object", "error")
-    git(damaged, "remote", "add", "origin", "/nowhere")
-    found = one(damaged)
-    assert (found.severity, found.repairable) == ("note", False)
-    assert "not here" in found.text
-
-
-def test_what_deleted_instances_had_is_not_missed(damaged):
-    vault = TableVault(damaged, "Ana")
-    for instance in vault.get_table_instances("lengths"):
-        vault.delete_instance(instance, "lengths")
-    assert vault.verify() == []
-
-
-def test_a_document_that_tells_another_number_of_rows_is_found(damaged):
-    vault = TableVault(damaged, "Ana")
-    vault.create_instance("lengths", external_edit=True)
-    vault.write_instance(pd.DataFrame({"length": [9, 9, 9]}), "lengths")
-    document = damaged / "tables/lengths/base/instance.yaml"
-    document.write_text(document.read_text().replace("rows: 3", "rows: 4"))
-    git(damaged, "commit", "-qa", "--amend", "--no-edit", "--no-verify")
-    vault.get_table_instances("lengths")
-    found = one(damaged)
-    assert (found.kind, found.where) == ("dataframe", vault.get_table_instances("lengths")[-1])
-    assert "3 rows" in found.text
-    assert "4" in found.text
 
 
 @pytest.mark.parametrize(
@@ -257,25 +105,10 @@ vault.create_table("more")
     check_clean(damaged)
 
 
-def test_a_branch_that_is_not_there_is_told_of(damaged):
-    git(damaged, "symbolic-ref", "HEAD", "refs/heads/mbin")
-    found = one(damaged)
-    assert (found.where, found.severity, found.repairable) == (".git/HEAD", "warning", False)
-
-
 def test_a_commit_by_hand_is_no_problem(damaged):
     (damaged / "code/words.py").write_text("# mine\n")
     git(damaged, "commit", "-qam", "mine")
     assert look(damaged) == []
-
-
-def test_a_builder_with_an_unknown_field_is_found(damaged):
-    name = "temp/words/base/builders/words_index.yaml"
-    (damaged / name).write_text(BUILDER.replace("dtypes:", "dtype:"))
-    found = one(damaged, repair=True)
-    assert (found.kind, found.severity, found.where) == ("temporary folder", "warning", name)
-    assert found.advice == 'Did you mean "dtypes"?'
-    assert not found.repairable
 
 
 @pytest.mark.parametrize(
@@ -308,14 +141,6 @@ def test_a_limit_on_main_that_cannot_be_is_named_with_its_line(damaged):
     assert "git commit vault.yaml" in found.advice
 
 
-def test_a_table_whose_id_was_changed_is_named(damaged):
-    table = damaged / "tables/words/table.yaml"
-    table.write_text(table.read_text().replace("id: ", "id: x", 1))
-    git(damaged, "commit", "-q", "--no-verify", "-a", "-m", "by hand")
-    found = [problem for problem in look(damaged) if problem.severity == "error"]
-    assert [(each.kind, each.where) for each in found] == [("instance", "tables/words/table.yaml")]
-
-
 def test_a_name_on_main_that_no_other_vault_would_pull_is_named(damaged):
     (damaged / "a\nb.md").write_text("")
     (damaged / "link").symlink_to("vault.yaml")
@@ -323,18 +148,6 @@ def test_a_name_on_main_that_no_other_vault_would_pull_is_named(damaged):
     git(damaged, "commit", "-q", "--no-verify", "-m", "by hand")
     found = {(each.where, each.kind, each.severity) for each in look(damaged)}
     assert found == {("a\nb.md", "file", "warning"), ("link", "file", "warning")}
-
-
-def test_a_file_edited_by_hand_is_told_of_and_stays(damaged):
-    (damaged / "code/words.py").write_text("# mine\n")
-    with (damaged / "temp/words/base/builders/words_index.yaml").open("a") as file:
-        file.write("# mine\n")
-    assert look(damaged) == []
-    table = damaged / "tables/words/table.yaml"
-    table.write_text(table.read_text().replace("description: ''", "description: mine"))
-    found = one(damaged, repair=True)
-    assert (found.severity, found.repairable, found.repaired) == ("note", False, False)
-    assert "description: mine" in table.read_text()
 
 
 def test_what_repair_replaces_is_kept_aside(damaged):
@@ -356,35 +169,6 @@ def test_a_lost_text_is_restored_from_the_working_tree(damaged):
     assert any(problem.repaired for problem in look(damaged, repair=True))
     assert look(damaged) == []
     check_clean(damaged)
-
-
-def test_a_process_that_died_is_told_of_and_left_to_the_user(damaged, python):
-    script = """
-import os, signal, sys
-from tablevault import TableVault
-vault = TableVault(sys.argv[1], "Ana")
-vault.create_instance("lengths", builders={"lengths_index": '''
-builder_type: IndexBuilder
-changed_columns: [a]
-python_function: die
-code_module: die
-is_custom: true
-arguments: {}
-'''})
-vault.create_code_module("die", text='''
-def die():
-    import os, signal
-    os.kill(os.getpid(), signal.SIGKILL)
-''')
-vault.execute_instance("lengths")
-"""
-    process = python(script, damaged)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors
-    found = one(damaged, repair=True)
-    assert (found.kind, found.severity, found.repaired) == ("process", "note", False)
-    TableVault(damaged, "Ana").stop_process(found.where)
-    assert look(damaged) == []
 
 
 def flip(file, choose):

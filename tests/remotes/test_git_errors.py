@@ -22,7 +22,7 @@ from tablevault.remotes.git_errors import explain, read_failure
 from tests.clones import BO, path_of, write
 from tests.looking import check_clean
 from tests.looking import git as stock
-from tests.remotes.lfs.test_ssh import sshd  # noqa: F401 - a fixture
+from tests.remotes.lfs.test_server import sshd  # noqa: F401 - a fixture
 from tests.remotes.test_git_refs import hook, refs
 
 HEAD = "refs/heads/main"

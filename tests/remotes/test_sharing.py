@@ -17,7 +17,7 @@ from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tests.clones import ANA, BO, path_of, write
 from tests.looking import check_clean, state_of
 from tests.looking import git as stock
-from tests.remotes.lfs.test_ssh import sshd  # noqa: F401 - a fixture
+from tests.remotes.lfs.test_server import sshd  # noqa: F401 - a fixture
 
 
 @pytest.fixture(params=["path", "file", "http with a login", "ssh"])

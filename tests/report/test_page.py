@@ -8,18 +8,13 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
-from datetime import date
 from pathlib import Path
-from uuid import UUID
 
-import numpy as np
 import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.queries.diff import format_cell
 from tablevault.queries.vault_summary import ProcessSummary, vault_summary
-from tablevault.report.format import person
 from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
 from tests.looking import check_clean, state_of
@@ -200,19 +195,6 @@ def test_one_table_comes_with_what_it_is_linked_to(made):
     check_sound(page_of(found))
     with pytest.raises(TVArgumentError, match='"sum"'):
         summary_of(made, "sum")
-
-
-def test_cells_and_people_are_shown_without_words_of_python():
-    values = [b"\x00\xff", [date(2024, 1, 2)], UUID(int=5), np.array([1.5]), float("inf")]
-    assert [format_cell(each, has_none=False) for each in values] == [
-        "00ff",
-        '["2024-01-02"]',
-        "00000000-0000-0000-0000-000000000005",
-        "[1.5]",
-        "inf",
-    ]
-    people = ["Ana <a@b.c>", "<a@b.c>", " "]
-    assert [person(each) for each in people] == ["Ana", "<a@b.c>", "unknown"]
 
 
 def test_an_empty_vault_has_a_page(vault, page):

@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import functools
 import threading
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -53,49 +52,12 @@ def test_an_async_function_may_return_what_others_return(fill, return_type):
     assert fill(call, return_type=return_type)["o"].tolist() == [1, 2, 3]
 
 
-def test_an_async_function_is_awaited_for_each_row(fill):
-    async def call():
-        await asyncio.sleep(0)
-        return 1
-
-    assert fill(call, return_type="row-wise")["o"].tolist() == [1, 1, 1]
-
-
-# -- row-wise ---------------------------------------------------------------------------------
-
-
-def test_rows_are_called_in_order_and_see_the_rows_before(fill):
-    seen = []
-
-    def call(own, row):
-        seen.append((row, own))
-        return row * 10
-
-    frame = fill(
-        call,
-        return_type="row-wise",
-        arguments="{own: '<<self.o[index::0:3]>>', row: <<self.index>>}",
-    )
-    assert list(frame["o"]) == [0, 10, 20]
-    assert [own[:row] for row, own in seen] == [[], [0], [0, 10]]
-    assert all(pd.isna(value) for row, own in seen for value in own[row:])
-
-
-# -- generator --------------------------------------------------------------------------------
-
-
 # -- index builders ---------------------------------------------------------------------------
 
 
 def test_an_index_builder_decides_the_rows(make):
     frame = make(lambda: iter([("a", 1), ("b", 2)]), return_type="generator")
     assert frame.to_numpy().tolist() == [["a", 1], ["b", 2]]
-
-
-def test_a_row_wise_index_builder_without_old_rows_makes_none(execute):
-    result = execute({"t_index": index(return_type="row-wise")}, {"rows": lambda: 1 / 0})
-    assert result.frame.shape == (0, 2)
-    assert result.builders[0].calls == 0
 
 
 @pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
@@ -111,9 +73,6 @@ def test_without_rows_column_builders_are_not_called(execute, return_type):
 def test_rows_stay_in_the_order_returned(make, labels, key):
     frame = make(lambda: rows().set_index(pd.Index(labels)), primary_key=key)
     assert list(frame["k"]) == KEYS
-
-
-# -- dtypes -----------------------------------------------------------------------------------
 
 
 # -- fields -----------------------------------------------------------------------------------
@@ -312,18 +271,6 @@ def test_a_frame_that_its_function_keeps_cannot_change_the_table(execute):
 # -- threads ----------------------------------------------------------------------------------
 
 
-def test_threads_work_at_the_same_time_and_give_the_same_rows(fill):
-    together = threading.Barrier(3, timeout=100)
-
-    def call(row):
-        together.wait()
-        time.sleep(0.01 * (3 - row))
-        return row
-
-    frame = fill(call, return_type="row-wise", n_threads=3, arguments="{row: <<self.index>>}")
-    assert frame["o"].tolist() == [0, 1, 2]
-
-
 def test_after_a_failure_no_further_row_is_begun(execute):
     begun = []
     both = threading.Barrier(2, timeout=100)
@@ -341,17 +288,6 @@ def test_after_a_failure_no_further_row_is_begun(execute):
         execute(texts, {"rows": rows, "f": call})
     assert sorted(begun) == [0, 1]
     assert caught.value.args == (0,)
-
-
-def test_rows_in_threads_do_not_see_each_other(fill):
-    seen = []
-
-    def call(own):
-        seen.append(own)
-        return 1
-
-    fill(call, return_type="row-wise", n_threads=2, arguments="{own: '<<self.o[index::0:3]>>'}")
-    assert [[each is pd.NA or each is None for each in own] for own in seen] == [[True] * 3] * 3
 
 
 # -- what is told -----------------------------------------------------------------------------

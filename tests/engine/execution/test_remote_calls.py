@@ -18,9 +18,9 @@ import yaml
 from tablevault.engine.execution import remote_calls
 from tablevault.engine.execution.file_transfer import VaultHome
 from tablevault.errors import TVBuilderError, TVExecutorError
+from tests.engine.execution.test_executors import LIVE, PIDS, Bench, come, whole
 from tests.faults.test_file_systems import OWN_MOUNTS
 from tests.operations.building import row_builders
-from tests.operations.test_executors import LIVE, PIDS, Bench, come, whole
 
 __all__ = ["come"]
 
