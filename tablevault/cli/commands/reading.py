@@ -20,7 +20,7 @@ from tablevault.cli.command import (
     values_of,
 )
 from tablevault.cli.context import CommandContext, UsageError, output_file
-from tablevault.cli.output import Document, Drawing, FileOutput, Listing
+from tablevault.cli.output import Document, Drawing, FileOutput, Listing, TextOutput
 from tablevault.wording import Call
 
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
@@ -149,13 +149,14 @@ _FILE = "report.html"
 def _report(context: CommandContext, given: argparse.Namespace) -> object:
     """Write the page, and print where it is."""
     from tablevault.report import page
+    from tablevault.vault import absolute
 
     if given.output == "-":
         text = page.content(context.read(), given.table_name)
         return text if given.json else Document(text)
     target = output_file(given.output or _FILE)
     page.write(context.read(), target, given.table_name, force=given.force)
-    return FileOutput(str(target))
+    return FileOutput(TextOutput(str(target), {"path": str(absolute(target))}))
 
 
 COMMANDS = (

@@ -89,4 +89,5 @@ def test_a_report_is_written(made, run):
     assert run("report", "nothing", "-o", "../page.html")[0] == 1
     check_clean(Path.cwd())
     assert run("report")[:2] == (0, "report.html\n")
+    assert json.loads(run("report", "--json")[1]) == {"path": str(Path.cwd() / "report.html")}
     assert Path("report.html").is_file()
