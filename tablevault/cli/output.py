@@ -124,6 +124,12 @@ def utc_time(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
+def iso_time(at: float) -> str:
+    """Format a time (Unix s) for JSON, as documents of the vault have it: ISO 8601, UTC."""
+    seconds, fraction = divmod(round(at * 1e6), 1_000_000)
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S.{fraction:06}Z", time.gmtime(seconds))
+
+
 def _show_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:
     """Print one row a line, with tabs between."""
     for row in rows:

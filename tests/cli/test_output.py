@@ -10,7 +10,7 @@ from datetime import date
 
 import pytest
 
-from tablevault.cli.output import Document, Drawing, Listing, TextOutput, show
+from tablevault.cli.output import Document, Drawing, Listing, TextOutput, iso_time, show
 from tablevault.queries.describe import Node
 from tablevault.queries.lineage_drawing import branches
 from tablevault.render import tree
@@ -55,6 +55,20 @@ def test_a_program_gets_texts_as_they_are():
         show(value, pipe, as_json=as_json)
         got = pipe.getvalue().removesuffix("\n")
         assert (json.loads(got) if as_json else got) == EVIL
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000000Z"),
+        (1795941483.834184, "2026-11-29T08:38:03.834184Z"),
+        (1795941483.9999999, "2026-11-29T08:38:04.000000Z"),
+        (-0.5, "1969-12-31T23:59:59.500000Z"),
+        (253402300800.0, "10000-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_a_time_in_json_is_iso_8601_in_utc(at, text):
+    assert iso_time(at) == text
 
 
 def test_json_has_only_numbers_that_json_knows():

@@ -17,8 +17,8 @@ from tablevault.cli.command import (
     switch,
 )
 from tablevault.cli.context import CommandContext
-from tablevault.cli.errors import in_shell
-from tablevault.cli.output import Drawing, Listing, utc_time
+from tablevault.cli.errors import Tell, in_shell
+from tablevault.cli.output import Drawing, Listing, iso_time, utc_time
 from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
@@ -46,9 +46,30 @@ def _log(context: CommandContext, given: argparse.Namespace) -> object:
             )
             for entry in entries
         ],
-        value=[{**entry._asdict(), "error": tell(entry.error)} for entry in entries],
+        value=[_facts(entry, tell) for entry in entries],
         if_empty="Nothing was done.",
     )
+
+
+def _facts(entry: Entry, tell: Tell) -> dict[str, object]:
+    """Return an operation for a program, by the names of columns of `TableVault.log`."""
+    ended, started = entry.ended, entry.started
+    return {
+        "time": iso_time(ended),
+        "operation": entry.operation,
+        "table_name": entry.table,
+        "version": entry.version,
+        "instance_id": entry.instance_id,
+        "rows": entry.rows,
+        "success": entry.success,
+        "error": tell(entry.error),
+        "author": entry.author,
+        "duration_s": None if started is None else round(ended - started, 6),
+        "subject": entry.subject,
+        "process_id": entry.process_id,
+        "parent_id": entry.parent_id,
+        "commit": entry.commit,
+    }
 
 
 def _subject(entry: Entry) -> str:
@@ -125,7 +146,7 @@ def _calls(context: CommandContext, given: argparse.Namespace) -> object:
         context.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
     )
     instance = found.attrs["instance_id"]
-    times = found["started_at"].map(lambda at: at.isoformat(), na_action="ignore")
+    times = found["started_at"].map(lambda at: iso_time(at.timestamp()), na_action="ignore")
     records = _records(found.assign(started_at=times))
     return Listing(
         columns=_HEADINGS,

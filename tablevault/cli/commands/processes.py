@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tablevault.cli.command import (
     ALLOW_SECRET,
@@ -21,8 +21,8 @@ from tablevault.cli.command import (
     switch,
 )
 from tablevault.cli.context import CommandContext
-from tablevault.cli.errors import in_shell
-from tablevault.cli.output import Listing, utc_time
+from tablevault.cli.errors import Tell, in_shell
+from tablevault.cli.output import Listing, iso_time, utc_time
 from tablevault.errors import TVProcessError
 from tablevault.render import counted
 from tablevault.wording import BLANK, Call, Wording
@@ -126,8 +126,7 @@ def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
         ),
     )
     facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
-    tables = [dataclasses.asdict(each) for each in found.tables]
-    return _tables(found, plans.COLUMNS, {**facts, "tables": tables})
+    return _tables(found, plans.COLUMNS, {**facts, "tables": _facts(found)})
 
 
 def _status(context: CommandContext, given: argparse.Namespace) -> object:
@@ -136,13 +135,19 @@ def _status(context: CommandContext, given: argparse.Namespace) -> object:
 
     del given
     found = status.status(context.read())
-    return _tables(found, status.COLUMNS, [dataclasses.asdict(each) for each in found.tables])
+    return _tables(found, status.COLUMNS, _facts(found))
 
 
 def _tables(found: Status | RefreshReport, columns: Sequence[str], value: object) -> Listing:
     """List tables, with a note below."""
     rows = [each.cells for each in found.tables]
     return Listing(columns=columns, rows=rows, value=value, if_empty=found.note, footer=found.note)
+
+
+def _facts(found: Status | RefreshReport) -> list[dict[str, object]]:
+    """Return tables for a program: the name of one is a ``table_name`` in all JSON."""
+    tables = map(dataclasses.asdict, found.tables)
+    return [{"table_name": facts.pop("name"), **facts} for facts in tables]
 
 
 def _names(tables: object) -> list[object]:
@@ -179,15 +184,17 @@ def _active(context: CommandContext, given: argparse.Namespace) -> object:
     return Listing(
         columns=("process", "operation", "author", "state", "since", "rows done"),
         rows=rows,
-        value={
-            process_id: {
-                **process,
-                "error": [tell(text) for text in cast("list[str]", process["error"])],
-            }
-            for process_id, process in found.items()
-        },
+        value={process_id: _as_json(process, tell) for process_id, process in found.items()},
         if_empty="No process runs or is paused.",
     )
+
+
+def _as_json(process: Mapping[str, Any], tell: Tell) -> dict[str, object]:
+    """Return a process for a program."""
+    times = {name: iso_time(process[name]) for name in ("start_time", "log_time")}
+    step_times = [iso_time(at) for at in process["step_times"]]
+    error = [tell(text) for text in process["error"]]
+    return {**process, **times, "step_times": step_times, "error": error}
 
 
 def _rows_done(process: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.cli.commands.conftest import CODE, DOUBLE, INDEX, ids
 
@@ -49,6 +50,12 @@ def test_what_was_done_is_listed_and_taken_back(made, run):
     log = json.loads(run("log", "--json", "--limit", "2")[1])
     assert [entry["subject"] for entry in log] == ["u: create table", "t/base: execute, 3 rows"]
     assert log[0]["process_id"] == process_id
+    frame = made.log(limit=2)
+    assert list(log[0]) == [{"duration": "duration_s"}.get(name, name) for name in frame]
+    assert [pd.Timestamp(entry["time"]) for entry in log] == frame["time"].tolist()
+    seconds = frame["duration"].dt.total_seconds()
+    assert [entry["duration_s"] for entry in log] == pytest.approx(seconds.tolist(), abs=2e-6)
+    assert [entry["table_name"] for entry in log] == frame["table_name"].tolist() == ["u", "t"]
     lines = run("log", "t")[1].splitlines()
     assert [line.split("\t")[3] for line in lines][::-1][0] == "t: create table"
     assert run("undo", process_id)[0] == 0
@@ -96,6 +103,7 @@ def test_a_difference_as_json_keeps_columns_that_are_called_like_its_own(vault, 
 
 PAYS = """
 import pandas as pd
+import pytest
 from tablevault import report_usage
 
 def rows():
@@ -133,7 +141,8 @@ def test_calls_are_listed_also_those_of_an_execution_that_failed(vault, run):
         (1, 0.25, None),
         (2, 0.25, "ValueError: no answer"),
     ]
-    assert pd.Timestamp(records[0]["started_at"]).tzinfo is not None
+    started = vault.get_calls("t", "TEMP_base")["started_at"][0]
+    assert records[0]["started_at"] == started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     assert list(records[0]) == list(vault.get_calls("t", "TEMP_base"))
 
 
