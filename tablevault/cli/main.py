@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 import warnings
@@ -18,6 +19,7 @@ from tablevault.errors import TVFileError
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
+_MISSING = "the following arguments are required"
 _STDOUT, _STDERR = 1, 2
 
 
@@ -216,17 +218,23 @@ def _parsed(
     """Parse the arguments; surplus ones are an error of the command, not of the program."""
     given, left = parser.parse_known_args(words)
     if left:
-        command = f" {given.command}" if given.command else ""
-        arguments = (*(known[given.command].arguments if command else ()), *GLOBALS)
-        options = [name for each in arguments for name in each.names if name.startswith("--")]
-        typed = next((word for word in left if word.startswith("--")), "")
-        parser.exit(
-            _USAGE,
-            f"tablevault{command}: error: unrecognized arguments: {' '.join(left)}"
-            f"{_nearest(typed.partition('=')[0], options)}\n"
-            f"See `tablevault{command} --help`.\n",
-        )
+        prog = f"{parser.prog} {given.command}" if given.command else parser.prog
+        arguments = (*(known[given.command].arguments if given.command else ()), *GLOBALS)
+        names = [name for each in arguments for name in each.names]
+        parser.exit(_USAGE, _usage_error(prog, _unrecognized(left, names)))
     return given
+
+
+def _usage_error(prog: str, message: str) -> str:
+    """Format what is wrong with the arguments of a program or one of its commands."""
+    return f"{prog}: error: {message}\nSee `{prog} --help`.\n"
+
+
+def _unrecognized(words: Sequence[str], known: Iterable[str]) -> str:
+    """Return which words are not known, and the options that are most like the first of them."""
+    typed = next((word for word in words if word.startswith("--")), "").partition("=")[0]
+    near = _nearest(typed, [name for name in known if name.startswith("--")])
+    return f"unrecognized arguments: {' '.join(words)}{near}"
 
 
 def _nearest(typed: str, known: Iterable[str]) -> str:
@@ -240,9 +248,30 @@ def _nearest(typed: str, known: Iterable[str]) -> str:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors name the command that helps."""
 
+    words: Sequence[str] = ()
+
+    def parse_known_args(  # type: ignore[override]  # of a program, always a new namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse arguments, and note them for errors."""
+        self.words = args or ()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong with the arguments, and exit with code 2."""
-        self.exit(_USAGE, f"{self.prog}: error: {message}\nSee `{self.prog} --help`.\n")
+        """Print what is wrong with the arguments, and exit with code 2.
+
+        argparse finds a missing argument before it finds an unknown option, such as a misspelt one.
+        """
+        known = self._option_string_actions
+        unknown = [
+            word
+            for word in itertools.takewhile(lambda word: word != "--", self.words)
+            if word[:1] == "-" and word.strip("-")[:1].isalpha()
+            if not {word.partition("=")[0], word[:2]} & known.keys()
+        ]
+        if unknown and message.startswith(_MISSING):
+            message = _unrecognized(unknown, known)
+        self.exit(_USAGE, _usage_error(self.prog, message))
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         """Suggest similar commands for an unknown one, instead of listing all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -265,8 +266,10 @@ def _artifacts(asked: _Asked) -> Iterator[Path]:
     if not asked.options.run_index:
         yield folder
         return
-    scratch = asked.vault.state / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch = None  # of a vault that may only be read: the temporary folder of the system
+    if os.access(asked.vault.state, os.W_OK):
+        scratch = asked.vault.state / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as copy:
         if folder.is_dir():
             shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)

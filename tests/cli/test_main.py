@@ -29,6 +29,13 @@ from tests.looking import check_clean, state_of
         (["log", "--limmit=3"], "unrecognized arguments: --limmit=3; did you mean --limit?"),
         (["create-table"], "TABLE_NAME"),
         (["create-table", "t", "--nope"], "--nope"),
+        (["create-table", "-x"], "unrecognized arguments: -x\n"),
+        (["create-table", "-ofile", "-q"], "arguments are required: TABLE_NAME"),
+        (["rename-table", "--", "-x"], "arguments are required: NEW_NAME"),
+        (
+            ["write-instance", "t", "--cvs=a"],
+            "unrecognized arguments: --cvs=a; did you mean --csv?",
+        ),
         (["write-instance", "t"], "--csv"),
         (["write-instance", "t", "--csv", "missing.csv"], "missing.csv"),
         (["get-dataframe", "t"], "--output"),

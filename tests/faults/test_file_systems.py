@@ -81,6 +81,13 @@ vault.create_instance("gone", builders={"gone_index": other})
 vault.execute_instance("gone", sample=1)
 vault.delete_instance("TEMP_base", "gone")
 vault.delete_table("gone")
+vault.create_code_module("twice", text="def twice(n):\\n    return n * 2\\n")
+column = "{builder_type: ColumnBuilder, changed_columns: [twice], python_function: twice, " \\
+    "code_module: twice, is_custom: true, return_type: row-wise, " \\
+    "arguments: {n: '<<self.n[index]>>'}}"
+vault.create_table("tried")
+vault.create_instance("tried", builders={"tried_index": builder, "twice": column})
+vault.execute_instance("tried", sample=2)
 """
 READ_ONLY = """\
 import sys
@@ -89,9 +96,12 @@ vault = TableVault(sys.argv[1], "bob")
 (instance,) = vault.get_table_instances("t")
 assert vault.get_calls("made")["outcome"].tolist() == ["ok"]
 assert {(each.name, each.state) for each in vault.status().tables} == {
-    ("t", "current"), ("made", "current")}
+    ("t", "current"), ("made", "current"), ("tried", "missing")}
 assert [each for each in vault.verify() if each.severity == "error"] == []
 assert [vault.gc(calls_older_than_days=days, dry_run=True).calls for days in (1, 0)] == [0, 1]
+for run_index in (False, True):
+    planned = vault.plan("tried", run_index=run_index).builders[1]
+    assert (planned.calls, planned.reused) == (0, 2), planned
 assert vault.get_dataframe("t")[0]["n"].tolist() == [1, 2]
 assert vault.get_descriptions(instance)["rows"] == 2
 assert len(vault.log()) >= 3
@@ -150,7 +160,7 @@ def test_a_read_only_file_system_is_read(
     subprocess.run([sys.executable, "-c", MADE, path], check=True)
     calls = CallStore(path / ".git/tablevault/calls.sqlite")
     if is_in_use:  # SQLite keeps a write-ahead log beside the file
-        assert calls.read("SELECT count(*) FROM calls", ()) == [(2,)]
+        assert calls.read("SELECT count(*) FROM calls", ()) == [(5,)]
     if missing == "another interpreter":  # opened it last, maybe on another computer
         driver = "merge.tablevault.driver"
         subprocess.run(["git", "-C", path, "config", driver, "/none/python"], check=True)

@@ -352,13 +352,13 @@ class CallStore:
         self, inputs: Iterable[bytes], where: str, values: Sequence[object]
     ) -> dict[bytes, CallRecord]:
         """Find calls by inputs and a condition; of several with the same inputs the latest."""
-        self.index()
+        is_indexed = self.index()
         wanted = sorted(set(inputs))  # in the order of the index
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            with_inputs = f" WHERE {INDEXED} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            with_inputs = f" WHERE {is_indexed} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
             for call in self._records(with_inputs + where, (*some, *values)):
                 known = found.get(call.inputs)
                 if known is None or known.id < call.id:
@@ -367,10 +367,9 @@ class CallStore:
 
     def holders(self, inputs: Sequence[bytes], code: bytes | None) -> set[str]:
         """Return the instances that hold some of these calls, by this code; by any if None."""
-        self.index()
         marks = ",".join("?" * len(inputs))
         where = (
-            f" WHERE {INDEXED} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            f" WHERE {self.index()} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
             " AND c.instance IS NOT NULL"
             " AND (? IS NULL OR k.digest = ?)"
         )
@@ -378,18 +377,24 @@ class CallStore:
 
     def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
         """Find a call with these arguments, for any row."""
-        self.index()
         where = (
-            f" WHERE {INDEXED} AND c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL"
+            f" WHERE {self.index()} AND c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL"
             " AND c.outcome = 'ok' AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
         )
         return next(iter(self._records(where, (arguments, arguments + _AFTER_ALL, code))), None)
 
-    def index(self) -> None:
-        """Enter all calls into the index of inputs."""
-        if self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
-            with self._write() as connection:
-                connection.execute("UPDATE calls SET unindexed = NULL WHERE unindexed IS NOT NULL")
+    def index(self) -> str:
+        """Enter all calls into the index of inputs; return the condition of queries that use it.
+
+        Where the user may not write, calls stay outside of the index, and queries read all of them.
+        """
+        if not self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
+            return INDEXED
+        if self._connection is None and is_read_only(self._path):
+            return "TRUE"
+        with self._write() as connection:
+            connection.execute("UPDATE calls SET unindexed = NULL WHERE unindexed IS NOT NULL")
+        return INDEXED
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
         """Read the dataframe that a call returned; None if it is missing or damaged."""
