@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, message_of
 from tablevault.files.disk import Quarantine, remove, size_of
 from tablevault.history.catalog.catalog import expected_tags
 from tablevault.history.catalog.in_memory import FreshIndex
@@ -86,9 +86,11 @@ def _repair_all(vault: Vault, problems: Sequence[Problem]) -> None:
             continue
         try:
             repair(vault, concerned)
-        except Exception:  # noqa: BLE001 - damage takes any form, and none may keep the rest unrepaired
+        except Exception as error:  # noqa: BLE001 - damage takes any form, and none may keep the rest unrepaired
             # The next look finds what is left.
-            _log.warning("Not everything of kind %s was repaired.", kind, exc_info=True)
+            is_clear = isinstance(error, OSError | TableVaultError)
+            text = "Not everything of kind %s was repaired: %s"
+            _log.warning(text, kind, message_of(error), exc_info=not is_clear)
 
 
 def _repair_state(vault: Vault, problems: Sequence[Problem]) -> None:

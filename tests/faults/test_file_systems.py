@@ -173,3 +173,24 @@ def test_a_read_only_file_system_is_read(
     TableVault(path, AUTHOR).create_table("u")
     calls.close()
     check_clean(path)
+
+
+REPAIR = """\
+import subprocess, sys
+
+command = [sys.executable, "-m", "tablevault", "--db-dir", sys.argv[1], "verify", "--repair"]
+done = subprocess.run(command, capture_output=True, text=True)
+print(done.returncode, done.stdout.split("\\t")[:3], done.stderr, sep="\\n")
+"""
+
+
+def test_what_cannot_be_repaired_on_a_read_only_file_system_is_reported_without_a_traceback(
+    own_mounts: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "vault"
+    subprocess.run([sys.executable, "-c", MADE, path], check=True)
+    (path / "vault.yaml").unlink()
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    code, problem, error = run(own_mounts, mount, REPAIR, path).rstrip().split("\n")
+    assert (code, problem) == ("1", "['warning', 'vault.yaml', 'The file is missing.']")
+    assert "working tree was repaired: [Errno 30] Read-only file system: " in error
