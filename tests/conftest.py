@@ -182,3 +182,31 @@ def program():
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def own_mounts():
+    """Return a command before which others see mounts of their own."""
+    command = ["unshare", "--map-root-user", "--mount"]
+    try:
+        done = subprocess.run([*command, "mount", "-t", "tmpfs", "t", "/mnt"], check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if done.returncode:
+        pytest.skip("nobody may mount here")
+    return command
+
+
+@pytest.fixture(scope="session")
+def mounted(own_mounts):
+    """Run a script where something is mounted at a path, and return what it prints."""
+
+    def run(mount, script, path):
+        command = [*own_mounts, "sh", "-c", f'{mount} && exec "$1" -c "$2" "$0"']
+        done = subprocess.run(
+            [*command, path, sys.executable, script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from tests.faults.scenarios import AUTHOR
 from tests.looking import check_clean, state_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
-OWN_MOUNTS = ["unshare", "--map-root-user", "--mount"]
 FULL = """\
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -113,33 +114,11 @@ except OSError as error:
 """
 
 
-@pytest.fixture(scope="module")
-def own_mounts() -> list[str]:
-    """Return a command before which others see mounts of their own."""
-    try:
-        done = subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "t", "/mnt"], check=False)
-    except FileNotFoundError:
-        pytest.skip("unshare is not installed")
-    if done.returncode:
-        pytest.skip("nobody may mount here")
-    return OWN_MOUNTS
-
-
-def run(own_mounts: list[str], mount: str, script: str, path: Path) -> str:
-    """Run a script where something is mounted at a path."""
-    command = [*own_mounts, "sh", "-c", f'{mount} && exec "$1" -c "$2" "$0"']
-    done = subprocess.run(
-        [*command, path, sys.executable, script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def test_a_full_file_system_costs_what_did_not_fit_alone(
-    own_mounts: list[str], tmp_path: Path
+    mounted: Callable[..., str], tmp_path: Path
 ) -> None:
     """Operations fail one after the other; when there is room again, all is as it should be."""
-    said = run(own_mounts, 'mount -t tmpfs -o size=4m full "$0"', FULL, tmp_path)
+    said = mounted('mount -t tmpfs -o size=4m full "$0"', FULL, tmp_path)
     assert said == "whole\n"
 
 
@@ -154,7 +133,7 @@ def test_a_full_file_system_costs_what_did_not_fit_alone(
     ],
 )
 def test_a_read_only_file_system_is_read(
-    own_mounts: list[str], tmp_path: Path, missing: str, is_in_use: bool
+    mounted: Callable[..., str], tmp_path: Path, missing: str, is_in_use: bool
 ) -> None:
     path = tmp_path / "vault"
     subprocess.run([sys.executable, "-c", MADE, path], check=True)
@@ -168,7 +147,7 @@ def test_a_read_only_file_system_is_read(
         (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
-    assert run(own_mounts, mount, READ_ONLY, path) == "Read-only file system\n"
+    assert mounted(mount, READ_ONLY, path) == "Read-only file system\n"
     assert state_of(path) == before
     TableVault(path, AUTHOR).create_table("u")
     calls.close()
@@ -185,12 +164,12 @@ print(done.returncode, done.stdout.split("\\t")[:3], done.stderr, sep="\\n")
 
 
 def test_what_cannot_be_repaired_on_a_read_only_file_system_is_reported_without_a_traceback(
-    own_mounts: list[str], tmp_path: Path
+    mounted: Callable[..., str], tmp_path: Path
 ) -> None:
     path = tmp_path / "vault"
     subprocess.run([sys.executable, "-c", MADE, path], check=True)
     (path / "vault.yaml").unlink()
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
-    code, problem, error = run(own_mounts, mount, REPAIR, path).rstrip().split("\n")
+    code, problem, error = mounted(mount, REPAIR, path).rstrip().split("\n")
     assert (code, problem) == ("1", "['warning', 'vault.yaml', 'The file is missing.']")
     assert "working tree was repaired: [Errno 30] Read-only file system: " in error
