@@ -1430,9 +1430,10 @@ class TableVault:
         TVFileError
             The file cannot be written.
         """
-        from tablevault.report.page import write
+        from tablevault.cli.errors import at_prompt
+        from tablevault.report.page import write_page
 
-        return str(write(self._vault, path, table_name, force=force))
+        return str(write_page(self._vault, path, table_name, at_prompt(), force=force))
 
     def get_artifact_folder(
         self,

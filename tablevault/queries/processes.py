@@ -10,6 +10,7 @@ from tablevault.names import is_process_id
 from tablevault.queries.calls import run_of_process
 from tablevault.transactions.records import Record
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Wording
 
 
 class ActiveProcess(Mapping[str, object]):
@@ -155,7 +156,9 @@ class ProcessSummary:
     """None while it runs."""
     state: State
     error: str
-    """Class and text, "" without one."""
+    """Class and text, "" without one; calls that it names are those of a `Wording`."""
+    advice: str = ""
+    """How to go on with it or give it up, "" while it runs and when it has ended."""
 
 
 def unfinished(vault: Vault) -> list[ProcessSummary]:
@@ -165,7 +168,7 @@ def unfinished(vault: Vault) -> list[ProcessSummary]:
 
 def _summary(vault: Vault, record: Record) -> ProcessSummary:
     """Describe a process that has not ended."""
-    arguments, error = record.request.arguments, ": ".join(filter(None, record.error))
+    arguments, (kind, text) = record.request.arguments, record.error
     is_running = vault.records.is_alive(record.process_id)
     return ProcessSummary(
         process_id=record.process_id,
@@ -175,6 +178,15 @@ def _summary(vault: Vault, record: Record) -> ProcessSummary:
         author=record.author,
         started=record.started_at,
         stopped=None if is_running else record.updated_at,
-        state="running" if is_running else "paused" if error else "interrupted",
-        error=error,
+        state="running" if is_running else "paused" if kind else "interrupted",
+        error=Wording(kind, ": ", text) if text else kind,
+        advice="" if is_running else _advice(record),
     )
+
+
+def _advice(record: Record) -> Wording:
+    """Return how to go on with a process that has stopped, or to give it up."""
+    restart = Call("TableVault", db_dir=BLANK, restart=True)
+    resume = record.resumption if record.named else Wording("Run ", restart)
+    stop = Call("stop_process", to_stop_process_id=record.process_id)
+    return Wording(resume, " to go on with it, or give it up: ", stop, ".")

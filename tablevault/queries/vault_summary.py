@@ -80,6 +80,9 @@ class BuilderProgress:
     rows: int
     total: int | None
     """Rows of the table; None as long as the index builder runs."""
+    failed: int
+    """Rows that failed and have no result."""
+    first_failed: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,17 @@ def _progress(vault: Vault, temp: TempInstance) -> list[BuilderProgress]:
     rows = run.progress()
     first = run.parts[0].name
     total = rows[first] if first in run.ended() else None
-    return [BuilderProgress(builder=name, rows=rows[name], total=total) for name in rows]
+    failed = run.failed()
+    return [
+        BuilderProgress(
+            builder=name,
+            rows=rows[name],
+            total=total,
+            failed=failed.get(name, (0, None))[0],
+            first_failed=failed.get(name, (0, None))[1],
+        )
+        for name in rows
+    ]
 
 
 _MOST_TABLES = 300
@@ -360,7 +373,7 @@ def _table(
     return TableSummary(
         name=table.name,
         document=document if isinstance(document, TableDocument) else None,
-        problem=str(document) if is_broken else "",
+        problem=document.wording if isinstance(document, TableVaultError) else "",
         instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
         temps=temps,

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,7 +22,7 @@ from tablevault.render import environment, escaped
 from tablevault.report.charts import lineage, timeline
 from tablevault.report.format import FILTERS, TESTS
 from tablevault.vault import Vault, absolute
-from tablevault.wording import Parameter, Wording
+from tablevault.wording import Named, Parameter, Wording, written
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,11 +33,11 @@ MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 """How each report begins."""
 
 
-def page(vault: VaultSummary) -> str:
+def page(vault: VaultSummary, write: Callable[[Named], str]) -> str:
     """Return the page about a vault, or about one table of it.
 
     It is one file without links to others: its style and its script are in it, and it forbids the
-    browser everything but these two.
+    browser everything but these two. `write` formats the calls that errors name.
     """
     style, script = _packaged("page.css"), _packaged("page.js")
     policy = (
@@ -50,6 +50,7 @@ def page(vault: VaultSummary) -> str:
         title=f"{vault.table} in {vault.name}" if vault.table else vault.name,
         lineage=lineage(vault),
         neighbours=_neighbours(vault),
+        told=lambda text: written(text, write),
         policy=policy,
         style=style,
         script=script,
@@ -102,8 +103,17 @@ def _neighbours(vault: VaultSummary) -> _Neighbours:
     return _Neighbours(above, below, placed)
 
 
-def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool = False) -> Path:
+def write_page(
+    vault: Vault,
+    path: str | os.PathLike[str],
+    table: str,
+    write: Callable[[Named], str],
+    *,
+    force: bool = False,
+) -> Path:
     """Write the page about a vault, or about one table of it; return its absolute path.
+
+    `write` formats the calls that errors name.
 
     Raises
     ------
@@ -115,7 +125,7 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
     """
     target = absolute(path).resolve()
     _refuse_others(target, force=force)
-    text = content(vault, table).encode("utf-8", "backslashreplace")
+    text = content(vault, table, write).encode("utf-8", "backslashreplace")
     beside = target.with_name(f".report.{os.urandom(8).hex()}.tmp")
     try:
         beside.write_bytes(text)
@@ -134,9 +144,9 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
     return target
 
 
-def content(vault: Vault, table: str) -> str:
+def content(vault: Vault, table: str, write: Callable[[Named], str]) -> str:
     """Return the page about the vault, or about one table of it."""
-    return page(vault_summary(vault, table))
+    return page(vault_summary(vault, table), write)
 
 
 def _refuse_others(target: Path, *, force: bool) -> None:

@@ -145,7 +145,7 @@ def refuse_other(known: Record, request: Request) -> None:
                 OperationName(request.operation),
                 ".",
             ),
-            Wording(claims.again(known), " to go on with it."),
+            Wording(known.resumption, " to go on with it."),
             process=known.process_id,
         )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tablevault.errors import TVLockError
 from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT, InstanceId, is_instance_id
 from tablevault.transactions.records import Hold, Record, RecordStore
-from tablevault.wording import Call, Either, OperationName, Parameter, Wording
+from tablevault.wording import Call, Either, OperationName, Wording
 
 CODE = "code"
 """All code modules together."""
@@ -139,7 +139,7 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
         OperationName(operation),
         f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S %Z}){waited}.",
     )
-    resumed = again(record)
+    resumed = record.resumption
     stop = Call("stop_process", to_stop_process_id=record.process_id)
     hint: str
     if alive:
@@ -166,16 +166,6 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
 
 
 _LONGER = Either(", open the vault with a longer lock_timeout", "")
-
-
-def again(record: Record) -> Wording:
-    """Return the call that runs a paused operation again; of an execution with its arguments."""
-    operation, process_id = record.request.operation, record.process_id
-    if operation == "execute_instance":
-        arguments = {name: record.request.arguments[name] for name in ("table_name", "version")}
-        return Wording("Run ", Call(operation, **arguments, process_id=process_id))
-    named = Parameter(operation, record.request.id_parameter.name, process_id)
-    return Wording("Run ", OperationName(operation), " again with ", named)
 
 
 def within_error(record: Record, held: Hold, operation: str) -> TVLockError:

@@ -32,7 +32,7 @@ from tablevault.files.locks import is_held, locked
 from tablevault.history.git.refs import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId, record_file
 from tablevault.secrets import text_to_keep
-from tablevault.wording import Parameter, decoded, encoded
+from tablevault.wording import Call, OperationName, Parameter, Wording, decoded, encoded
 
 _LONGEST_BEGIN_S = 10.0
 _LOOK_S = 0.005
@@ -140,6 +140,16 @@ class Record:
         """
         has_failed = bool(self.error[0]) and self.error[1] not in (STOPPED, DIED)
         return has_failed and self.request.operation == "execute_instance" and not self.plan
+
+    @property
+    def resumption(self) -> Wording:
+        """What runs a paused operation again; of an execution with its arguments."""
+        operation = self.request.operation
+        if operation == "execute_instance":
+            arguments = {name: self.request.arguments[name] for name in ("table_name", "version")}
+            return Wording("Run ", Call(operation, **arguments, process_id=self.process_id))
+        named = Parameter(operation, self.request.id_parameter.name, self.process_id)
+        return Wording("Run ", OperationName(operation), " again with ", named)
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Return the record with the error that ended or paused it."""

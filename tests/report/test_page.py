@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
+from tablevault.cli.errors import at_prompt
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.queries.vault_summary import ProcessSummary, vault_summary
 from tablevault.report.page import MARK
-from tablevault.report.page import page as page_of
+from tablevault.report.page import page as made_page
 from tests.looking import check_clean, state_of
 from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
 
@@ -26,6 +27,10 @@ ATTACK = f"\x1b\u202e\"' onclick=x {{{{ 7 * 7 }}}}{HOSTILE}"
 
 def summary_of(vault: TableVault, table: str = ""):
     return vault_summary(vault._vault, table)
+
+
+def page_of(summary):
+    return made_page(summary, at_prompt())
 
 
 # -- facts --------------------------------------------------------------------------------------
@@ -127,10 +132,10 @@ def test_temporary_instances_have_their_progress_and_error(made):
     )
     assert soon.process is None
     (probe,) = found.tables[3].temps
-    assert [(each.builder, each.rows, each.total) for each in probe.progress] == [
-        ("probe_index", 4, 4),
-        ("ask", 3, 4),
-    ]
+    assert [
+        (each.builder, each.rows, each.total, each.failed, each.first_failed)
+        for each in probe.progress
+    ] == [("probe_index", 4, 4, 0, None), ("ask", 3, 4, 1, 3)]
     process = probe.process
     assert (process.process_id, process.state) == ("p1", "paused")
     assert process.error == "TimeoutError: no <answer>"
@@ -140,7 +145,12 @@ def test_temporary_instances_have_their_progress_and_error(made):
     text = page_of(found)
     check_sound(text)
     assert "TimeoutError: no &lt;answer&gt;" in text
-    assert "3 of 4 rows" in text
+    words = " ".join(re.sub("<[^>]+>", "", text).split())
+    assert "ask 3 of 4 rows, 1 failed (row 3)" in words
+    assert (
+        "Run tablevault execute-instance probe --version base --process-id p1 to go on with it, "
+        "or give it up: tablevault stop-process p1." in words
+    )
     assert "TimeoutError" not in page_of(summary_of(made, "numbers"))
 
 
@@ -163,6 +173,14 @@ def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
     assert words == (
         "Not finished running sums rename table since 1970-01-01 00:00:01 , by Bo Ek , process p2"
     )
+
+
+def test_errors_name_commands_of_a_shell(made, page):
+    with pytest.raises(TVArgumentError, match=r"create_instance\('apart', version='base'\)"):
+        made.execute_instance("apart", process_id="p1")
+    text = page()
+    assert "`tablevault create-instance apart --version base`" in text
+    assert "create_instance(" not in text
 
 
 def test_what_was_not_counted_does_not_look_written(made, page):

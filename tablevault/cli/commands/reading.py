@@ -148,14 +148,15 @@ _FILE = "report.html"
 
 def _report(context: CommandContext, given: argparse.Namespace) -> object:
     """Write the page, and print where it is."""
+    from tablevault.cli.errors import at_prompt
     from tablevault.report import page
     from tablevault.vault import absolute
 
     if given.output == "-":
-        text = page.content(context.read(), given.table_name)
+        text = page.content(context.read(), given.table_name, at_prompt())
         return text if given.json else Document(text)
     target = output_file(given.output or _FILE)
-    page.write(context.read(), target, given.table_name, force=given.force)
+    page.write_page(context.read(), target, given.table_name, at_prompt(), force=given.force)
     return FileOutput(TextOutput(str(target), {"path": str(absolute(target))}))
 
 

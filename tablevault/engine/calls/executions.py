@@ -26,13 +26,13 @@ FINISHED: Final = (
 )
 """The rows that have a result. Takes execution and builder."""
 ERRORS: Final = (
-    "SELECT c.builder, count(DISTINCT c.row) FROM calls c"
+    "SELECT c.builder, count(DISTINCT c.row), min(c.row) FROM calls c"
     " WHERE c.execution = ? AND c.row >= 0 AND c.outcome != 'ok' AND NOT EXISTS (SELECT 1"
     " FROM calls o WHERE o.execution = c.execution AND o.builder = c.builder AND o.row = c.row"
     " AND o.outcome = 'ok') AND NOT EXISTS (SELECT 1 FROM found f WHERE f.execution = c.execution"
     " AND f.builder = c.builder AND f.row = c.row) GROUP BY c.builder"
 )
-"""By builder, the number of rows that failed and have no result. Takes execution."""
+"""By builder, the number of rows that failed and have no result, and the first. Takes execution."""
 KEPT: Final = "SELECT instance, rows FROM kept WHERE execution = ? AND builder = ? ORDER BY id"
 """Takes execution and builder."""
 

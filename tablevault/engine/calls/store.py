@@ -199,9 +199,10 @@ class CallStore:
         row = self._first(executions.ROWS, (execution, builder))
         return 0 if row is None else int(row[0])
 
-    def errors(self, execution: int) -> dict[str, int]:
-        """Count the rows that failed in an execution and have no result, by builder."""
-        return dict(self.read(executions.ERRORS, (execution,)))
+    def failed(self, execution: int) -> dict[str, tuple[int, int]]:
+        """Count the rows that failed in an execution and have no result; and name the first."""
+        rows = self.read(executions.ERRORS, (execution,))
+        return {builder: (count, first) for builder, count, first in rows}
 
     def finished(self, execution: int, builder: str) -> list[int]:
         """Return the rows of a builder that an execution has made or found, without kept ones."""

@@ -42,7 +42,11 @@ class PartialRun:
 
     def errors(self) -> dict[str, int]:
         """Count the rows of builders that failed and have no result; others are left out."""
-        return self.store.errors(self.number)
+        return {name: count for name, (count, _) in self.failed().items()}
+
+    def failed(self) -> dict[str, tuple[int, int]]:
+        """Return the number of such rows, and the first of them."""
+        return self.store.failed(self.number)
 
     def cost(self) -> dict[str, float]:
         """Return what the process has spent on builders; those without reports are left out."""
