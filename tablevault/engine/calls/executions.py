@@ -1,4 +1,4 @@
-"""SQL on executions: their rows, the rows they keep, their end, and the removal of calls."""
+"""SQL on executions: their rows, processes, end, what they keep, and the removal of calls."""
 
 from __future__ import annotations
 
@@ -211,3 +211,20 @@ def sweep(
     )
     connection.execute(_UNUSED_FRAMES)
     return Swept(removed.rowcount, objects_in(connection))
+
+
+def process_numbers(
+    connection: sqlite3.Connection, execution: int | None, ids: set[str | None]
+) -> dict[str | None, int | None]:
+    """Return the numbers of processes by id; None stands for the process of the execution."""
+    found: dict[str | None, int | None] = {}
+    for process in ids:
+        if process is None:
+            sql = "SELECT p.id FROM executions e JOIN processes p USING (process) WHERE e.id = ?"
+            row = connection.execute(sql, (execution,)).fetchone()
+        else:
+            connection.execute("INSERT OR IGNORE INTO processes (process) VALUES (?)", (process,))
+            sql = "SELECT id FROM processes WHERE process = ?"
+            row = connection.execute(sql, (process,)).fetchone()
+        found[process] = None if row is None else int(row[0])
+    return found

@@ -237,7 +237,9 @@ class CallStore:
         """
         with self._write() as connection:
             codes = {code: self._code(connection, code) for code in {call.code for call in calls}}
-            processes = _processes(connection, execution, {call.process for call in calls})
+            processes = executions.process_numbers(
+                connection, execution, {call.process for call in calls}
+            )
             connection.executemany(
                 _INSERT,
                 [
@@ -391,7 +393,7 @@ class CallStore:
         """
         if not self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
             return INDEXED
-        if self._connection is None and is_read_only(self._path):
+        if self._is_read_only:
             return "TRUE"
         with self._write() as connection:
             connection.execute("UPDATE calls SET unindexed = NULL WHERE unindexed IS NOT NULL")
@@ -538,7 +540,7 @@ class CallStore:
         that runs on a temporary copy.
         """
         with self._lock, as_os_error(self._path):
-            if dry_run and self._connection is None and is_read_only(self._path):
+            if dry_run and self._is_read_only:
                 with temporary_copy(self._path) as copy:
                     yield copy
                 return
@@ -556,6 +558,11 @@ class CallStore:
                     connection.execute("ROLLBACK")
                 raise
 
+    @property
+    def _is_read_only(self) -> bool:
+        """Whether there is a file that is not open and that the user may not write."""
+        return self._connection is None and is_read_only(self._path)
+
     def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
         """Read records; `where` is the end of a query, in which ``c`` are calls and ``k`` codes."""
         return list(map(CallRecord._make, self.read(SELECT_CALLS + where, values)))
@@ -565,7 +572,7 @@ class CallStore:
         with self._lock, as_os_error(self._path):
             if self._connection is None and not self._path.exists():
                 return []
-            if self._connection is None and is_read_only(self._path):
+            if self._is_read_only:
                 with contextlib.closing(connect(self._path)) as connection:
                     return connection.execute(sql, values).fetchall()
             return self._open().execute(sql, values).fetchall()
@@ -597,20 +604,3 @@ class CallStore:
             self._connection = open_calls(self._path)
         self._pid = os.getpid()
         return self._connection
-
-
-def _processes(
-    connection: sqlite3.Connection, execution: int | None, ids: set[str | None]
-) -> dict[str | None, int | None]:
-    """Return the numbers of processes by id; None stands for the process of the execution."""
-    found: dict[str | None, int | None] = {}
-    for process in ids:
-        if process is None:
-            sql = "SELECT p.id FROM executions e JOIN processes p USING (process) WHERE e.id = ?"
-            row = connection.execute(sql, (execution,)).fetchone()
-        else:
-            connection.execute("INSERT OR IGNORE INTO processes (process) VALUES (?)", (process,))
-            sql = "SELECT id FROM processes WHERE process = ?"
-            row = connection.execute(sql, (process,)).fetchone()
-        found[process] = None if row is None else int(row[0])
-    return found
