@@ -343,7 +343,7 @@ class DetailsReader:
         except TableVaultError:
             return None
         for name, blob in document.code.items():
-            self._read_text("code", name, blob)
+            self.text("code", name, blob)
         return InstanceDetails(
             document=document,
             builders=self._builders(instance),
@@ -356,7 +356,7 @@ class DetailsReader:
         """Return what each builder did."""
         document = instance.document
         for name, blob in document.builders.items():
-            self._read_text("builder", name, blob)
+            self.text("builder", name, blob)
         calls = summaries(instance) if document.execution else {}
         return [
             BuilderSummary(
@@ -369,16 +369,16 @@ class DetailsReader:
             for name in dict.fromkeys([*document.execution, *document.builders])
         ]
 
-    def _read_text(self, kind: str, name: str, blob: str) -> None:
-        """Keep a text, unless a shallow clone lacks it."""
-        if blob in self.texts:
-            return
-        try:
-            content = self.vault.repository.read_blob(BlobId(blob))
-        except (KeyError, ValueError):
-            return
-        lines = content.decode("utf-8-sig", "replace").splitlines()
-        self.texts[blob] = SourceText(id=blob, kind=kind, name=name, lines=lines)
+    def text(self, kind: str, name: str, blob: str) -> SourceText | None:
+        """Read and keep a text; None where a shallow clone lacks it."""
+        if blob not in self.texts:
+            try:
+                content = self.vault.repository.read_blob(BlobId(blob))
+            except (KeyError, ValueError):
+                return None
+            lines = content.decode("utf-8-sig", "replace").splitlines()
+            self.texts[blob] = SourceText(id=blob, kind=kind, name=name, lines=lines)
+        return self.texts[blob]
 
     def _changes(self, before: Instance, instance: Instance) -> InstanceChanges | None:
         """Compare with the instance before; None when the document of that one is broken."""

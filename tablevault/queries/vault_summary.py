@@ -6,10 +6,9 @@ have details, earlier ones have none, and the oldest are only counted.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tablevault.errors import TableVaultError
 from tablevault.history.catalog import operation_log
@@ -18,7 +17,7 @@ from tablevault.history.commits.documents import InstanceDocument, TableDocument
 from tablevault.history.git.repository import Commit
 from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
-from tablevault.names import BlobId, TableId, TempRef, index_builder
+from tablevault.names import TableId, TempRef, index_builder
 from tablevault.queries import log
 from tablevault.queries.calls import run_of_temp
 from tablevault.queries.instance_summary import (
@@ -50,6 +49,8 @@ class BuilderSettings:
     arguments: tuple[tuple[str, str], ...]
     """Name and value; one that only passes a reference on is left out."""
     more_arguments: int
+    versions: tuple[str, ...] = ()
+    """Versions that have it; empty when all have it."""
 
 
 def builder_settings(name: str, text_id: str, text: str) -> BuilderSettings:
@@ -240,7 +241,8 @@ class TableSummary:
     """Instances that are left out."""
     temps: Sequence[TempSummary]
     settings: Sequence[BuilderSettings]
-    """Of the builders of `latest`, or of a temporary instance where there is no instance yet."""
+    """Of the builders of `current`, or of temporary instances where there is none."""
+    more_settings: int
 
     @property
     def current(self) -> Sequence[InstanceSummary]:
@@ -370,6 +372,7 @@ def _table(
     is_broken = isinstance(document, TableVaultError)
     every = [] if is_broken else table.view.instances_of(table.view.catalog.with_deleted(table.id))
     instances = _instances(reader, table, every, tables)
+    settings, more_settings = _settings(reader, table.name, instances, temps)
     return TableSummary(
         name=table.name,
         document=document if isinstance(document, TableDocument) else None,
@@ -377,7 +380,8 @@ def _table(
         instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
         temps=temps,
-        settings=list(_settings(reader, table.name, instances, temps)),
+        settings=settings,
+        more_settings=more_settings,
     )
 
 
@@ -386,18 +390,29 @@ def _settings(
     table: str,
     instances: Sequence[InstanceSummary],
     temps: Sequence[TempSummary],
-) -> Iterator[BuilderSettings]:
-    """Return the settings of the builders that count now, the index builder first."""
-    latest = next((each for each in instances if each.is_current), None)
-    if latest is None:
-        texts = next((each.builders for each in temps if each.builders), {})
-    else:
-        texts = {} if latest.details is None else latest.details.document.builders
-    names = sorted(texts, key=lambda name: name != index_builder(table))
-    for name in names[:_MOST_SETTINGS]:
-        with contextlib.suppress(KeyError, ValueError):  # a shallow clone lacks blobs
-            content = reader.vault.repository.read_blob(BlobId(texts[name]))
-            yield builder_settings(name, texts[name], content.decode("utf-8-sig", "replace"))
+) -> tuple[list[BuilderSettings], int]:
+    """Return the settings of the builders that count now, and how many of them are left out."""
+    current = [each for each in instances if each.is_current]
+    texts = [
+        (each.instance.version, each.details.document.builders)
+        for each in current
+        if each.details is not None
+    ]
+    if not current:
+        texts = [(temp.version, temp.builders) for temp in temps]
+    versions: dict[tuple[str, str], list[str]] = {}
+    for version, builders in texts:
+        for named in builders.items():
+            versions.setdefault(named, []).append(version)
+    ordered = sorted(versions, key=lambda named: (named[0] != index_builder(table), named[0]))
+    found = []
+    for name, text_id in ordered[:_MOST_SETTINGS]:
+        source = reader.text("builder", name, text_id)
+        if source is not None:
+            of = versions[name, text_id]
+            settings = builder_settings(name, text_id, "\n".join(source.lines))
+            found.append(replace(settings, versions=() if len(of) == len(texts) else tuple(of)))
+    return found, max(0, len(ordered) - _MOST_SETTINGS)
 
 
 def _instances(

@@ -19,7 +19,7 @@ from tablevault.queries.vault_summary import ProcessSummary, vault_summary
 from tablevault.report.page import MARK
 from tablevault.report.page import page as made_page
 from tests.looking import check_clean, state_of
-from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
+from tests.report.conftest import CODE, INDEX, TWICE, Elements, check_sound, make_numbers, write
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
 ATTACK = f"\x1b\u202e\"' onclick=x {{{{ 7 * 7 }}}}{HOSTILE}"
@@ -173,6 +173,33 @@ def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
     assert words == (
         "Not finished running sums rename table since 1970-01-01 00:00:01 , by Bo Ek , process p2"
     )
+
+
+def test_builders_that_differ_between_versions_are_shown_with_them(made):
+    for version, factor in (("low", 2), ("high", 9)):
+        builders = {"numbers_index": INDEX.format(count=3), "twice": TWICE.format(factor=factor)}
+        made.create_instance("numbers", version, builders=builders)
+        made.execute_instance("numbers", version)
+    found = summary_of(made).tables[0]
+    assert [(each.name, each.versions, each.arguments) for each in found.settings] == [
+        ("numbers_index", (), (("count", "3"),)),
+        ("twice", ("high",), (("factor", "9"),)),
+        ("twice", ("low",), (("factor", "2"),)),
+        ("twice", ("base",), (("factor", "3"),)),
+    ]
+    text = page_of(summary_of(made, "numbers"))
+    check_sound(text)
+    assert "<small> in version high</small>" in text
+
+
+def test_builders_of_a_temporary_instance_can_be_read(made):
+    made.create_table("soon")
+    made.create_instance("soon", builders={"soon_index": INDEX.format(count=4)})
+    summary = summary_of(made, "soon")
+    (settings,) = summary.tables[0].settings
+    assert (settings.name, settings.versions) == ("soon_index", ())
+    assert f'<a href="#text-{settings.text_id}"><code>soon_index' in page_of(summary)
+    assert "  count: 4" in summary.texts[settings.text_id].lines
 
 
 def test_errors_name_commands_of_a_shell(made, page):
