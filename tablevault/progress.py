@@ -174,7 +174,7 @@ class Task:
         of = ""
         if self.total is not None and self.total != self.done:
             of = f" of {_number(self.total, self.unit)}"
-        return f"{done}{of}{_spoken(self.unit)}"
+        return f"{done}{of}" if self.unit == "bytes" else f"{done}{of} {self.unit}"
 
 
 class Screen(Protocol):
@@ -440,11 +440,6 @@ def _speed(rate: float, unit: str) -> str:
     if rate < _FAST and unit != "bytes":
         return f"{_number(_MINUTE_S * rate, unit)}/min"
     return f"{_number(rate, unit)}/s"
-
-
-def _spoken(unit: str) -> str:
-    """Format a unit after its amount, which of bytes says it already."""
-    return "" if unit == "bytes" else f" {unit}"
 
 
 def _clock(seconds: float) -> str:

@@ -299,13 +299,9 @@ def _categories(stored: StoredColumn) -> pd.Categorical:
 def _encoded(array: pa.Array) -> pa.Array:
     """Find the distinct values."""
     if pa.types.is_nested(array.type):
-        return pa.DictionaryArray.from_arrays(_rows(array), array)
+        rows = pa.array(np.arange(len(array)), mask=_null_mask(array))
+        return pa.DictionaryArray.from_arrays(rows, array)
     return array.dictionary_encode()
-
-
-def _rows(array: pa.Array) -> pa.Array:
-    """Count the rows, null where the value is null."""
-    return pa.array(np.arange(len(array)), mask=_null_mask(array))
 
 
 def _places(values: pa.Array, words: pa.Array) -> pa.Array:

@@ -269,7 +269,8 @@ def _routes(names: Sequence[str], links: Sequence[Link]) -> dict[Link, list[str]
     found = {
         (source, target): [
             source,
-            *(_lane(source, column) for column in range(depth[source] + 1, depth[target])),
+            # Lanes of edges through a column: no name has a NUL.
+            *(f"{source}\0{column}" for column in range(depth[source] + 1, depth[target])),
             target,
         ]
         for source, target in links
@@ -277,11 +278,6 @@ def _routes(names: Sequence[str], links: Sequence[Link]) -> dict[Link, list[str]
     if len({stop for route in found.values() for stop in route[1:-1]}) > _MOST_LANES:
         return {link: list(link) for link in found}
     return found
-
-
-def _lane(source: str, column: int) -> str:
-    """Return the name of the lane of edges from a name through a column; no name has a NUL."""
-    return f"{source}\0{column}"
 
 
 def _columns(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:

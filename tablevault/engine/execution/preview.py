@@ -371,6 +371,8 @@ class Preview:
         if calls != 0:
             is_whole = builder.return_type != "row-wise"
             each = self._ledger.expected(self._run.codes[builder.name], whole=is_whole)
+        # How many calls follow each other, where some run at the same time.
+        rounds = None if calls is None else math.ceil(calls / builder.n_threads)
         return PlannedBuilder(
             name=builder.name,
             rows=rows,
@@ -378,14 +380,9 @@ class Preview:
             is_exact=is_exact,
             reused=(rows or 0) if calls == 0 else (reused or 0),
             reason=reason,
-            seconds=_times(each.seconds, None if calls is None else _rounds(calls, builder)),
+            seconds=_times(each.seconds, rounds),
             cost=_times(each.cost, calls),
         )
-
-
-def _rounds(calls: int, builder: ResolvedBuilder) -> int:
-    """Return how many calls follow each other, where some run at the same time."""
-    return math.ceil(calls / builder.n_threads)
 
 
 def _times(value: float | None, number: int | None) -> float | None:

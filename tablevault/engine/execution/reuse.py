@@ -229,7 +229,11 @@ class Reuse:
             then = resolve(before, self._side_then(earlier), {})
         except TableVaultError:
             return ["what its fields read is gone"]
-        changes = [f"field {name} changed" for name in DECISIVE if _differ(then, builder, name)]
+        changes = [
+            f"field {name} changed"
+            for name in DECISIVE
+            if getattr(then, name) != getattr(builder, name)
+        ]
         return changes or self._changed_code(then, builder, earlier)
 
     def _changed_code(
@@ -422,11 +426,6 @@ class _Side:
                 lambda names: self._inputs.contents(source, names),
             )
         return self._views[key]
-
-
-def _differ(one: ResolvedBuilder, other: ResolvedBuilder, field: str) -> bool:
-    """Return whether two builders differ in a field that decides what they make."""
-    return bool(getattr(one, field) != getattr(other, field))
 
 
 def _given(give: Callable[[], object]) -> object:

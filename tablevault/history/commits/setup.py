@@ -214,7 +214,8 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
     # Read in one go: each key asked for by itself costs as much as all of them.
     found = dict(pairs_of(config))
     wanted = _always()
-    for key, value in _unless_other().items():
+    taste = {**_diff(), **_JOINING}  # what the user has set stays
+    for key, value in taste.items():
         if key not in found or _OUR_TEXTCONV in found[key]:
             wanted[key] = value
     return {key: value for key, value in wanted.items() if found.get(key) != value}
@@ -234,11 +235,6 @@ def _always() -> dict[str, str]:
         **{f"filter.lfs.{key}": value for key, value in _filter().items()},
         **_merge(),
     }
-
-
-def _unless_other() -> dict[str, str]:
-    """Return the settings that are a matter of taste: what the user has set stays."""
-    return {**_diff(), **_JOINING}
 
 
 def begin_clone(path: Path, remote: str, url: str) -> None:
