@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
-from tablevault.engine.matching import Rows
-from tablevault.engine.references.view import copied, copied_column, is_null
+from tablevault.engine.references.view import copied, copied_column
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
 from tablevault.errors import TVBuilderError, TVTableError, message_of
 from tablevault.frames.casting import cast
@@ -281,19 +280,6 @@ def is_exact(returned: pd.Series, column: pd.Series) -> bool:
         for at in range(0, len(returned), _CELLS_AT_ONCE)
     )
     return all(exact.issuperset(map(type, cells)) for cells in parts)
-
-
-def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Values]:
-    """Return the cells of rows, by position, with None for null."""
-    if not columns:
-        return [()] * len(rows)
-    return list(zip(*cell_columns(frame, columns, rows), strict=True))
-
-
-def cell_columns(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Iterator[list[Any]]:
-    """Yield the same column by column."""
-    for name in columns:
-        yield [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
 
 
 def check_key(frame: pd.DataFrame, builder: ResolvedBuilder) -> None:

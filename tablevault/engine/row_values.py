@@ -1,4 +1,4 @@
-"""Results of calls for rows: encoded as JSON, and collected into columns."""
+"""Values of rows: encoded as JSON, collected into columns, and taken from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tablevault.engine.matching import Mask
+from tablevault.engine.matching import Mask, Rows
+from tablevault.engine.references.view import is_null
 from tablevault.frames.tagged_json import UnstorableValueError, from_json, has_surrogates, to_json
 
 Values: TypeAlias = tuple[Any, ...]
@@ -145,6 +146,19 @@ class RowResults:
         return {
             name: cells.series(name) for name, cells in zip(self.names, self._cells, strict=True)
         }
+
+
+def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Values]:
+    """Return the cells of rows, by position, with None for null."""
+    if not columns:
+        return [()] * len(rows)
+    return list(zip(*cell_columns(frame, columns, rows), strict=True))
+
+
+def cell_columns(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Iterator[list[Any]]:
+    """Yield the same as `cells_of`, column by column."""
+    for name in columns:
+        yield [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
 
 
 class _Cells:

@@ -28,8 +28,7 @@ import pyarrow.parquet as pq
 
 from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.matching import Rows
-from tablevault.engine.results import cells_of
-from tablevault.engine.row_values import decode_values, encode_values
+from tablevault.engine.row_values import cells_of, decode_values, encode_values
 
 METADATA: Final = b"tablevault.calls"
 KEY_BYTES: Final = 10

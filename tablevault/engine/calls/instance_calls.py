@@ -28,8 +28,7 @@ from tablevault.engine.calls.keys import Inputs, RowInputs
 from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW_ROW, Mask, Rows
-from tablevault.engine.results import cell_columns
-from tablevault.engine.row_values import RowResults, where
+from tablevault.engine.row_values import RowResults, cell_columns, where
 
 _ROWS_AT_ONCE: Final = 1 << 15
 _ROWS_READ: Final = 1 << 12

@@ -17,7 +17,7 @@ from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision
 from tablevault.engine.matching import NEW_ROW, all_new
-from tablevault.engine.row_values import RowResults, Values, where
+from tablevault.engine.row_values import RowResults, Values, cells_of, where
 from tablevault.errors import TVTableError
 from tablevault.render import counted
 
@@ -277,7 +277,7 @@ class Finder:
             return
         if self._builder.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
             return
-        cells = results.cells_of(earlier, self._builder.changed_columns, decision.rows[kept])
+        cells = cells_of(earlier, self._builder.changed_columns, decision.rows[kept])
         lookup.adopt(dict(zip(kept.tolist(), cells, strict=True)))
 
     def _taken(self, decision: Decision) -> RowResults:
