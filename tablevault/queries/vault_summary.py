@@ -50,7 +50,7 @@ class BuilderSettings:
     """Name and value; one that only passes a reference on is left out."""
     more_arguments: int
     versions: tuple[str, ...] = ()
-    """Versions that have it; empty when all have it."""
+    """Versions that have it, with the state of a temporary instance; empty when all have it."""
 
 
 def builder_settings(name: str, text_id: str, text: str) -> BuilderSettings:
@@ -241,7 +241,7 @@ class TableSummary:
     """Instances that are left out."""
     temps: Sequence[TempSummary]
     settings: Sequence[BuilderSettings]
-    """Of the builders of `current`, or of temporary instances where there is none."""
+    """Of the builders of `current` and of `temps`."""
     more_settings: int
 
     @property
@@ -392,14 +392,12 @@ def _settings(
     temps: Sequence[TempSummary],
 ) -> tuple[list[BuilderSettings], int]:
     """Return the settings of the builders that count now, and how many of them are left out."""
-    current = [each for each in instances if each.is_current]
     texts = [
         (each.instance.version, each.details.document.builders)
-        for each in current
-        if each.details is not None
+        for each in instances
+        if each.is_current and each.details is not None
     ]
-    if not current:
-        texts = [(temp.version, temp.builders) for temp in temps]
+    texts += [(f"{temp.version} ({temp.state})", temp.builders) for temp in temps if temp.builders]
     versions: dict[tuple[str, str], list[str]] = {}
     for version, builders in texts:
         for named in builders.items():

@@ -50,6 +50,7 @@ def page(vault: VaultSummary, write: Callable[[Named], str]) -> str:
         title=f"{vault.table} in {vault.name}" if vault.table else vault.name,
         lineage=lineage(vault),
         neighbours=_neighbours(vault),
+        uses=_uses(vault),
         told=lambda text: written(text, write),
         policy=policy,
         style=style,
@@ -101,6 +102,23 @@ def _neighbours(vault: VaultSummary) -> _Neighbours:
         below[source.instance_id].setdefault(target.instance_id, (target, edge.kind))
     placed = {each.id for table in vault.tables for each in table.instances}
     return _Neighbours(above, below, placed)
+
+
+def _uses(vault: VaultSummary) -> Mapping[str, Mapping[str, list[str]]]:
+    """Return for each text the ids of the instances that it has made, by table, the newest first.
+
+    A table without ids has it in a temporary instance only.
+    """
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for table in vault.tables:
+        for each in table.instances:
+            document = None if each.details is None else each.details.document
+            texts = () if document is None else (document.builders, document.code)
+            for text_id in {blob for named in texts for blob in named.values()}:
+                found[text_id][table.name].append(each.id)
+        for text_id in {blob for temp in table.temps for blob in temp.builders.values()}:
+            found[text_id][table.name]
+    return found
 
 
 def write_page(

@@ -193,6 +193,10 @@ def test_builders_that_differ_between_versions_are_shown_with_them(made):
 
 
 def test_builders_of_a_temporary_instance_can_be_read(made):
+    builders = {"numbers_index": INDEX.format(count=4), "twice": TWICE.format(factor=3)}
+    made.create_instance("numbers", builders=builders)
+    versions = {each.name: each.versions for each in summary_of(made).tables[0].settings[1:]}
+    assert versions == {"numbers_index": ("base (in preparation)",), "twice": ()}
     made.create_table("soon")
     made.create_instance("soon", builders={"soon_index": INDEX.format(count=4)})
     summary = summary_of(made, "soon")
@@ -200,6 +204,23 @@ def test_builders_of_a_temporary_instance_can_be_read(made):
     assert (settings.name, settings.versions) == ("soon_index", ())
     assert f'<a href="#text-{settings.text_id}"><code>soon_index' in page_of(summary)
     assert "  count: 4" in summary.texts[settings.text_id].lines
+
+
+def test_a_text_names_what_it_made(made):
+    latest, before, first = (each.id for each in summary_of(made).tables[0].instances)
+    made.create_instance("numbers", copy=True)
+    text = page_of(summary_of(made, "numbers"))
+    check_sound(text)
+    found = {
+        re.search("<code>(.*?)</code>", each)[1]: each
+        for each in re.findall('<details id="text-.*?</details>', text, re.DOTALL)
+        if latest in each
+    }
+    assert found.keys() == {"m.py", "numbers_index.yaml", "twice.yaml"}
+    assert [each in found["twice.yaml"] for each in (before, first)] == [False, False]
+    assert [each in found["m.py"] for each in (before, first)] == [True, True]
+    assert found["m.py"].index(latest) < found["m.py"].index(before) < found["m.py"].index(first)
+    assert "<small> numbers</small></summary>" in found["m.py"]
 
 
 def test_errors_name_commands_of_a_shell(made, page):
