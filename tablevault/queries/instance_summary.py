@@ -34,6 +34,9 @@ RowsState = Literal["same", "compared", "absent", "large", "later", "damaged"]
 """``absent``: a dataframe is not in this vault. ``large``: more than is compared for a report.
 ``later``: enough others were compared."""
 
+HeadState = Literal["absent", "large", "damaged"]
+"""Why a report has no rows of a dataframe, as in `RowsState`."""
+
 Cell = str | None
 """A cell as text, None for a null."""
 
@@ -269,8 +272,8 @@ class InstanceDetails:
     """Calls that failed, whose rows stayed null."""
     changes: InstanceChanges | None
     """None when there is no instance before it, or the document of that one is broken."""
-    head: FrameHead | None
-    """None when it was not asked for, or the dataframe is not in this vault."""
+    head: FrameHead | HeadState | None
+    """The first rows, or why there are none; None when they were not asked for."""
 
     @property
     def results(self) -> tuple[int, int] | None:
@@ -388,15 +391,19 @@ class DetailsReader:
             return None
 
 
-def _head(instance: Instance) -> FrameHead | None:
+def _head(instance: Instance) -> FrameHead | HeadState:
     """Read the first rows, if they are here."""
     size = local_frame_size(instance)
+    if size is None:
+        return "absent"
+    if size > _HEAD_BYTES:
+        return "large"
     names = list(instance.document.dtypes)[:_HEAD_COLUMNS]
-    if size is None or size > _HEAD_BYTES or not names:
-        return None
+    if not names:
+        return FrameHead(columns=(), rows=())
     from tablevault.frames.parquet import read_frame
 
     try:
         return FrameHead.of(read_frame(instance.frame_file(), columns=names, rows=_HEAD_ROWS))
     except TableVaultError:
-        return None
+        return "damaged"

@@ -175,6 +175,14 @@ def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
     )
 
 
+def test_descriptions_of_tables_have_a_column_where_there_are_any(vault, page):
+    for name in ("a", "b"):
+        vault.create_table(name)
+    assert "what it is" not in page()
+    vault.create_table("c", description="The third")
+    assert re.search(r'<th scope="col" class="wide">what it is</th>.*The third', page(), re.DOTALL)
+
+
 def test_builders_that_differ_between_versions_are_shown_with_them(made):
     for version, factor in (("low", 2), ("high", 9)):
         builders = {"numbers_index": INDEX.format(count=3), "twice": TWICE.format(factor=factor)}
@@ -547,7 +555,8 @@ def test_nothing_is_fetched_for_it(made, tmp_path):
     text = Path(clone.report(tmp_path / "clone.html")).read_text("utf-8")
     check_sound(text)
     assert not [each for each in objects.rglob("*") if each.is_file()]
-    assert "are not in this copy of the vault" in text
+    assert text.count("those of one or both are not in this copy of the vault") == 3
+    assert text.count("Its rows are not in this copy of the vault") == 2  # of each current instance
     assert "another factor" in text
 
 
