@@ -11,9 +11,11 @@ import sys
 
 import pytest
 
+from tablevault import clone_vault
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
+from tests.clones import BO, write
 from tests.remotes.own_server import OwnServer
 
 
@@ -225,3 +227,22 @@ def bucket(localbucket, aws):
     folder = root / f"bucket{len(list(root.iterdir()))}"
     folder.mkdir()
     return Bucket(folder, process, endpoint)
+
+
+def furnish(vault):
+    """Make a table."""
+    vault.create_table("t")
+    write(vault, [1, 2])
+
+
+@pytest.fixture
+def ana(copy_of, tmp_path):
+    return copy_of(furnish, tmp_path / "ana")
+
+
+@pytest.fixture
+def shared(ana, bare, tmp_path):
+    """Return two vaults and what is between them."""
+    ana.add_remote("origin", bare)
+    ana.push()
+    return ana, clone_vault(bare, tmp_path / "bo", BO)

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault, clone_vault
-from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
-from tests.clones import ANA, BO, path_of, write
+from tablevault.errors import TVArgumentError, TVRemoteError
+from tests.clones import ANA, BO, own_state, path_of, read, same, sound, write
 from tests.looking import check_clean, state_of
 from tests.looking import git as stock
 from tests.remotes.lfs.test_server import sshd  # noqa: F401 - a fixture
@@ -42,74 +42,6 @@ def hub(request, tmp_path, git, real_server, monkeypatch):
     return address
 
 
-def furnish(vault):
-    """Make a table."""
-    vault.create_table("t")
-    write(vault, [1, 2])
-
-
-@pytest.fixture
-def ana(copy_of, tmp_path):
-    return copy_of(furnish, tmp_path / "ana")
-
-
-@pytest.fixture
-def shared(ana, bare, tmp_path):
-    """Return two vaults and what is between them."""
-    ana.add_remote("origin", bare)
-    ana.push()
-    return ana, clone_vault(bare, tmp_path / "bo", BO)
-
-
-def sound(vault):
-    """Check a vault whose data is not here yet."""
-    stock(path_of(vault), "fsck", "--strict", "--no-dangling")
-    assert stock(path_of(vault), "status", "--porcelain") == ""
-
-
-def own_state(vault):
-    """Take down all but what is known of the remote."""
-    state = state_of(path_of(vault))
-    state["refs"] = [line for line in state["refs"].splitlines() if "/remotes/" not in line]
-    return {name: what for name, what in state.items() if not name.startswith(".git/lfs/tmp/")}
-
-
-def read(vault, table="t", **which):
-    return vault.get_dataframe(table, **which)[0]["n"].tolist()
-
-
-def look(vault):
-    """Return all that two vaults with the same history have in common."""
-    path = path_of(vault)
-    tables = {table: vault.get_table_instances(table, "") for table in vault.get_table_instances()}
-    return {
-        "main": stock(path, "rev-parse", "main"),
-        "tags": stock(path, "for-each-ref", "refs/tags"),
-        "tables": tables,
-        "frames": {
-            instance: read(vault, table, instance_id=instance)
-            for table, instances in tables.items()
-            for instance in instances
-        },
-        "latest": {
-            table: vault.get_dataframe(table, version="", active_only=False)[1]
-            for table, instances in tables.items()
-            if instances
-        },
-        "modules": {
-            name: vault.get_code_module_str(name) for name in vault.get_code_modules_list()
-        },
-    }
-
-
-def same(*vaults):
-    first, *others = map(look, vaults)
-    for other in others:
-        assert other == first
-    for vault in vaults:
-        check_clean(path_of(vault))
-
-
 def test_a_vault_goes_to_and_fro(ana, hub, tmp_path):
     ana.add_remote("origin", hub)
     report = ana.push()
@@ -125,59 +57,6 @@ def test_a_vault_goes_to_and_fro(ana, hub, tmp_path):
     assert read(ana) == [3]
     same(ana, bo)
     assert str(ana.pull()) == "Nothing new on origin."
-
-
-def test_data_comes_when_it_is_read(ana, bare, tmp_path):
-    ana.add_remote("origin", bare)
-    ana.push()
-    bo = clone_vault(bare, tmp_path / "bo", BO)
-    objects = tmp_path / "bo/.git/lfs/objects"
-    assert not objects.exists() or not any(path.is_file() for path in objects.rglob("*"))
-    assert (tmp_path / "bo/tables/t/base/dataframe.parquet").stat().st_size < 200
-    assert stock(tmp_path / "bo", "status", "--porcelain") == ""
-    assert read(bo) == [1, 2]
-    assert len([path for path in objects.rglob("*") if path.is_file()]) == 1
-
-
-def test_data_comes_at_once_on_request(ana, bare, tmp_path):
-    write(ana, [7], version="other")
-    ana.add_remote("origin", bare)
-    ana.push()
-    bo = clone_vault(bare, tmp_path / "bo", BO, data="all")
-    bare.rename(tmp_path / "away")
-    for name in ("base", "other"):
-        frame = pd.read_parquet(tmp_path / f"bo/tables/t/{name}/dataframe.parquet")
-        assert frame["n"].tolist() == read(ana, version=name)
-    same(ana, bo)
-
-
-def test_data_that_cannot_come_is_reported(shared, bare, tmp_path):
-    _, bo = shared
-    bare.rename(tmp_path / "away")
-    with pytest.raises(TVFileError, match=r"(?s)is missing, and no remote has it\. origin:.*hub"):
-        bo.get_dataframe("t")
-    sound(bo)
-
-
-def test_lazy_data_is_checked_out_later(shared):
-    ana, bo = shared
-    file = path_of(bo) / "tables/t/base/dataframe.parquet"
-    assert file.stat().st_size < 200
-    report = bo.pull(data="all")
-    assert (report.commits, report.objects.objects) == (0, 1)
-    assert pd.read_parquet(file)["n"].tolist() == [1, 2]
-    same(ana, bo)
-
-
-def test_a_frame_that_was_read_is_checked_out_by_the_next_opening(shared):
-    _, bo = shared
-    file = path_of(bo) / "tables/t/base/dataframe.parquet"
-    assert read(bo) == [1, 2]
-    assert file.stat().st_size < 200, "who reads writes nothing into the working tree"
-    TableVault(path_of(bo), BO)
-    assert pd.read_parquet(file)["n"].tolist() == [1, 2]
-    assert not file.stat().st_mode & 0o222
-    check_clean(path_of(bo))
 
 
 def test_both_sides_have_news(shared):
@@ -348,60 +227,6 @@ def test_the_later_owner_has_the_artifacts(shared):
         check_clean(path_of(vault))
 
 
-def test_temporary_instances_travel_on_request(shared, bare):
-    ana, bo = shared
-    ana.create_instance("t", external_edit=True, version="draft")
-    assert str(ana.push()) == "origin is up to date."
-    assert ana.push(temp=True).refs == ("refs/heads/temp/t/draft",)
-    assert "refs/heads/temp/t/draft" in stock(bare, "for-each-ref")
-    bo.pull()
-    assert "refs/remotes/origin/temp/t/draft" in stock(path_of(bo), "for-each-ref")
-    assert bo.get_table_instances("t", "draft", include_temp=True) == []
-
-
-def test_a_push_after_a_deletion(shared, bare):
-    ana, bo = shared
-    write(ana, [5])
-    ana.push()
-    ana.delete_instance(ana.get_table_instances("t")[-1], "t")
-    ana.push()
-    assert stock(bare, "tag").count("\n") == 1
-    bo.pull(data="all")
-    same(ana, bo)
-
-
-def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
-    other = tmp_path / "other"
-    other.mkdir()
-    git(other, "init", "-q", "-b", "main")
-    git(other, "commit", "-q", "--allow-empty", "-m", "x")
-    git(other, "push", "-q", str(bare), "main")
-    ana.add_remote("origin", bare)
-    before = own_state(ana)
-    with pytest.raises(TVRemoteError, match="something other than a vault"):
-        ana.push()
-    with pytest.raises(TVRemoteError, match="something other than a vault"):
-        ana.pull()
-    with pytest.raises(TVRemoteError, match="no vault"):
-        clone_vault(bare, tmp_path / "copy", BO)
-    assert not (tmp_path / "copy").exists()
-    assert own_state(ana) == before
-
-
-def test_a_repository_with_other_branches_only_is_refused(ana, tmp_path, git, bare):
-    other = tmp_path / "other"
-    other.mkdir()
-    git(other, "init", "-q", "-b", "trunk")
-    git(other, "commit", "-q", "--allow-empty", "-m", "x")
-    git(other, "push", "-q", str(bare), "trunk")
-    ana.add_remote("origin", bare)
-    with pytest.raises(
-        TVRemoteError, match=r'no vault: it has refs/heads/trunk and no branch "main"'
-    ):
-        ana.push()
-    assert stock(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk\n"
-
-
 def test_another_vault_is_refused(shared, tmp_path, bare):
     other = TableVault(tmp_path / "other", "Cy", create=True)
     other.add_remote("origin", bare)
@@ -440,29 +265,6 @@ def test_a_name_is_given_once(ana, bare, tmp_path):
     ana.add_remote("origin", str(bare))
     with pytest.raises(TVArgumentError, match=r"Remote .* exists"):
         ana.add_remote("origin", tmp_path / "elsewhere")
-
-
-def test_a_clone_needs_a_folder_of_its_own(shared, bare, tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/x").touch()
-    with pytest.raises(TVArgumentError, match="exists, and is not an empty folder"):
-        clone_vault(bare, tmp_path / "full", BO)
-    assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
-    (tmp_path / "empty").mkdir()
-    assert read(clone_vault(bare, tmp_path / "empty", BO)) == [1, 2]
-
-
-def test_nothing_comes_along_that_could_run(shared, tmp_path, bare):
-    ana, _ = shared
-    hook = path_of(ana) / ".git/hooks/post-checkout"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
-    hook.chmod(0o755)
-    stock(path_of(ana), "config", "alias.x", "!touch ran")
-    copy = clone_vault(path_of(ana), tmp_path / "copy", BO)
-    assert "alias" not in (tmp_path / "copy/.git/config").read_text(encoding="utf-8")
-    assert read(copy) == [1, 2]
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
