@@ -21,6 +21,7 @@ from tablevault.queries.diff import (
     is_null,
     repr_cell,
 )
+from tablevault.secrets import redact
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ Cell = str | None
 """A cell as text, None for a null."""
 
 _MOST_SHOWN = 8
+_MOST_CHARACTERS = 2_000
 _MOST_COLUMNS_SHOWN = 40
 _MOST_COMPARED_LINES = 4_000
 _MOST_CELLS = 5_000_000
@@ -81,8 +83,18 @@ class FrameHead:
         rows = zip(frame.itertuples(index=False, name=None), nulls, strict=True)
         return cls(
             columns=[str(name) for name in frame.columns],
-            rows=[tuple(map(format_cell, row, null)) for row, null in rows],
+            rows=_without_keys([tuple(map(format_cell, row, null)) for row, null in rows]),
         )
+
+
+def _without_keys(rows: list[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Cut cells to what a report shows at most, and redact what looks like a key."""
+    shown = [tuple(cell and cell[:_MOST_CHARACTERS] for cell in row) for row in rows]
+    # All at once: a search takes longer to begin than to read some cells.
+    text = "\n\n".join(cell for row in shown for cell in row if cell)
+    if redact(text) == text:
+        return shown
+    return [tuple(cell and redact(cell) for cell in row) for row in shown]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +109,7 @@ class RowChanges:
     added_head: FrameHead | None
     """The first of these rows; None when there are none."""
     removed_head: FrameHead | None
-    changed_cells: Sequence[tuple[str, str, Cell, Cell]]
+    changed_cells: Sequence[tuple[Cell, ...]]
     """Key or position of the row, column, value before and after."""
 
 
@@ -177,6 +189,12 @@ def _rows(
 def _row_changes(frames: FrameDiff) -> RowChanges:
     """Count what is different, and format the first of it."""
     head = frames.changed_head(_MOST_SHOWN)
+    changed: list[tuple[Cell, ...]] = [
+        (_key(row), str(column), *_both(before, after))
+        for row, (column, before, after) in zip(
+            head.index.tolist(), head.itertuples(index=False, name=None), strict=True
+        )
+    ]
     return RowChanges(
         added=len(frames.added_rows),
         removed=len(frames.removed_rows),
@@ -185,12 +203,7 @@ def _row_changes(frames: FrameDiff) -> RowChanges:
         key=tuple(frames.key),
         added_head=_first_rows(frames.new, frames.added_rows),
         removed_head=_first_rows(frames.old, frames.removed_rows),
-        changed_cells=tuple(
-            (_key(row), str(column), *_both(before, after))
-            for row, (column, before, after) in zip(
-                head.index.tolist(), head.itertuples(index=False, name=None), strict=True
-            )
-        ),
+        changed_cells=tuple(_without_keys(changed)),
     )
 
 

@@ -231,6 +231,20 @@ def test_a_text_names_what_it_made(made):
     assert "<small> numbers</small></summary>" in found["m.py"]
 
 
+def test_keys_in_cells_are_not_shown(vault, page, monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "correct-horse")
+    key = "ghp_" + "k3Zt" * 9
+    vault.create_table("t")
+    write(vault, "t", {"n": [1, 2], "x": [f"first {key}", "one"]})
+    write(vault, "t", {"n": [1, 2, 3], "x": ["a", f"as {key}", "the correct-horse"]})
+    text = page()
+    assert "k3Zt" not in text
+    assert "correct-horse" not in text
+    assert text.count("as [GitHub token removed]<") == 2  # first rows, changed cells
+    assert text.count("first [GitHub token removed]<") == 1
+    assert text.count("the ~ENV:SHOP_PASSWORD~<") == 2  # first rows, added rows
+
+
 def test_errors_name_commands_of_a_shell(made, page):
     with pytest.raises(TVArgumentError, match=r"create_instance\('apart', version='base'\)"):
         made.execute_instance("apart", process_id="p1")
