@@ -10,7 +10,7 @@ import pandas as pd
 
 from tablevault.frames.artifact_string import NAME as ARTIFACT
 from tablevault.frames.dtypes import dtype_name
-from tablevault.frames.tagged_json import UnstorableValueError, to_json
+from tablevault.frames.tagged_json import text_to_compare
 
 Rows: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 """For each row its position in an earlier dataframe, `NEW_ROW` if it was not there."""
@@ -117,13 +117,5 @@ def _texts(series: pd.Series) -> pd.Series:
     for row, (value, is_null) in enumerate(
         zip(series.tolist(), series.isna().tolist(), strict=True)
     ):
-        texts[row] = None if is_null is True else _text(value, row)
+        texts[row] = None if is_null is True else text_to_compare(value, row)
     return pd.Series(texts, dtype=object)
-
-
-def _text(value: object, row: int) -> str:
-    """Format one value."""
-    try:
-        return to_json(value)
-    except UnstorableValueError:
-        return f"{id(value)} {row}"

@@ -16,7 +16,7 @@ from tablevault.frames.column_encoding import whole_array
 from tablevault.frames.digest import fixed_bytes, plain_array
 from tablevault.frames.object_columns import objects_of
 from tablevault.frames.parquet import FrameColumns
-from tablevault.frames.tagged_json import UnstorableValueError, to_json
+from tablevault.frames.tagged_json import text_to_compare
 
 Codes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 """A number for each row."""
@@ -342,18 +342,10 @@ def _as_text(frame: FrameColumns, name: str) -> pa.ChunkedArray:
     # Among objects, None and NaN are two values.
     null = [False] * len(values) if values.dtype == object else values.isna().tolist()
     texts = [
-        None if missing else _text(value, row)
+        None if missing else text_to_compare(value, row)
         for row, (value, missing) in enumerate(zip(values.tolist(), null, strict=True))
     ]
     return pa.chunked_array([pa.array(texts, pa.large_string())])
-
-
-def _text(value: object, row: int) -> str:
-    """Format an object; what JSON cannot hold is equal to nothing."""
-    try:
-        return to_json(value)
-    except UnstorableValueError:
-        return f"{id(value)} {row}"
 
 
 def _changed_columns(

@@ -63,6 +63,14 @@ def to_json(value: object) -> str:
     return json.dumps(_plain(value, 0), separators=(",", ":"), ensure_ascii=True)
 
 
+def text_to_compare(value: object, row: int) -> str:
+    """Return the text of a value in a row; one that cannot be stored equals no other."""
+    try:
+        return to_json(value)
+    except UnstorableValueError:
+        return f"{id(value)} {row}"
+
+
 def from_json(text: str) -> object:
     """Decode the text that `to_json` made.
 
