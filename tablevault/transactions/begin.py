@@ -93,12 +93,15 @@ def recorded_request(parts: VaultParts, operation: str, process_id: str) -> Requ
 @contextmanager
 def remembering_refusal(parts: VaultParts, actor: Actor, request: Request) -> Iterator[None]:
     """Remember what is refused before anything has begun."""
+    began = time.time()
     try:
         yield
     except TableVaultError as error:
         if actor.process_id:
             process_id = check_process_id(actor.process_id)
-            if parts.files.read(process_id) is None and not _is_used(parts, process_id):
+            is_known = parts.files.read(process_id) is not None or _is_used(parts, process_id)
+            # What ends an execution in its setup frees the id, and is remembered already.
+            if not is_known and not parts.files.remembers(process_id, since=began):
                 record = _new_record(request, actor, process_id, "")
                 parts.files.remember(record.failed(error, time.time()))
         raise

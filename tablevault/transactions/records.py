@@ -337,9 +337,13 @@ class RecordStore:
         if self._history.stat().st_size > _HISTORY_LIMIT_BYTES:
             self._shorten()
 
-    def remembers(self, process_id: str) -> bool:
-        """Return whether the local history knows of the end of a process."""
-        return any(entry.get("process_id") == process_id for entry in self.history())
+    def remembers(self, process_id: str, since: float = 0.0) -> bool:
+        """Return whether the local history knows of the end of a process, `since` then (Unix s)."""
+        return any(
+            entry.get("process_id") == process_id
+            and (not since or (isinstance(at := entry.get("ended_at"), float) and at >= since))
+            for entry in self.history()
+        )
 
     def has_used(self, process_id: str) -> bool:
         """Return whether the local history has a process with this id, which is used up."""

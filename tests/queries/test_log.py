@@ -173,6 +173,15 @@ def test_a_failed_execution_is_listed_with_its_error(told):
     assert "execute_instance" in told.log("tales")["operation"].tolist()
 
 
+def test_an_execution_that_is_refused_is_listed_once_for_each_time(vault):
+    vault.create_table("t")
+    for _ in range(2):  # the id is free again
+        with pytest.raises(TVArgumentError, match="no temporary instance"):
+            vault.execute_instance("t", process_id="tried")
+    log = vault.log()
+    assert log["process_id"].tolist().count("tried") == 2
+
+
 @pytest.mark.parametrize("kind", ["SystemExit(3)", "KeyboardInterrupt"])
 def test_an_interrupted_execution_has_not_succeeded(told, kind):
     code = FAILS.replace('ValueError("no [bold]luck[/bold]")', kind)
