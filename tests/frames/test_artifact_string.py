@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -78,36 +76,3 @@ def test_values_are_listed_once(names: pd.Series) -> None:
     more = pd.Series(["z.txt", "b.txt", None, None, None], dtype="artifact_string")
     assert artifact_values(pd.DataFrame({"a": names, "b": more})) == ["a.txt", "b.txt", "z.txt"]
     assert artifact_values(pd.DataFrame({"a": ["x"]})) == []
-
-
-IMPORTS = {
-    "ours last": "import pandas, tablevault",
-    "ours first": "import tablevault, pandas",
-    "the class": "from tablevault import TableVault; import pandas",
-    "core": "import tablevault.core, pandas",
-    "itself": "import tablevault.frames.artifact_string, pandas",
-    "asked for": "import tablevault, importlib.util as u; u.find_spec('pandas'); import pandas",
-    "part": "import tablevault; from pandas.api import types; import pandas",
-}
-
-
-@pytest.mark.parametrize("code", IMPORTS.values(), ids=IMPORTS)
-def test_pandas_knows_the_dtype_once_both_are_imported(code: str) -> None:
-    check(f"{code}; assert str(pandas.Series(['a'], dtype='artifact_string').dtype)[0] == 'a'")
-
-
-def test_the_finder_of_pandas_leaves_no_trace() -> None:
-    check(
-        "import sys, tablevault, importlib.resources, pandas;"
-        "assert not any('tablevault' in type(each).__module__ for each in sys.meta_path);"
-        "assert 'exec_module' not in vars(pandas.__loader__);"
-        "assert importlib.resources.files('pandas').joinpath('__init__.py').is_file()"
-    )
-
-
-def test_tablevault_does_not_import_pandas() -> None:
-    check("import sys; from tablevault import TableVault; assert 'pandas' not in sys.modules")
-
-
-def check(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True)
