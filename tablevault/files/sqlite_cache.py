@@ -144,12 +144,14 @@ class Disposable:
                 self._remove("", "-wal", "-shm")
 
     def _is_writable(self) -> bool:
-        """Return whether the file can be kept where it belongs; one who may only read cannot."""
+        """Return whether the file can be kept where it belongs.
+
+        It cannot where the user may only read, as in a clone by git whose folder is not there yet.
+        """
         is_long = len(os.fsencode(os.path.realpath(self._path))) > _LONGEST_PATH
         if is_long or self._path == IN_MEMORY:
             return False
-        folder = self._path.parent
-        return os.access(folder, os.W_OK) or not folder.exists()
+        return os.access(self._path.parent, os.W_OK)
 
     def _in_memory(self) -> sqlite3.Connection:
         """Make the content for this thread alone."""

@@ -112,6 +112,15 @@ try:
 except OSError as error:
     print(error.strerror)
 """
+CLONED = """\
+import sys
+from tablevault import TableVault
+vault = TableVault(sys.argv[1], "bob")
+print(sorted((each.name, each.state) for each in vault.status().tables))
+assert not vault.refresh(dry_run=True).tables
+assert len(vault.get_table_instances("t")) == 1
+assert len(vault.log()) >= 3
+"""
 
 
 def test_a_full_file_system_costs_what_did_not_fit_alone(
@@ -173,3 +182,17 @@ def test_what_cannot_be_repaired_on_a_read_only_file_system_is_reported_without_
     code, problem, error = mounted(mount, REPAIR, path).rstrip().split("\n")
     assert (code, problem) == ("1", "['warning', 'vault.yaml', 'The file is missing.']")
     assert "working tree was repaired: [Errno 30] Read-only file system: " in error
+
+
+def test_a_clone_by_git_on_a_read_only_file_system_is_read(
+    mounted: Callable[..., str], tmp_path: Path
+) -> None:
+    """Nothing has opened it as a vault: it lacks all that is not in git."""
+    subprocess.run([sys.executable, "-c", MADE, tmp_path / "vault"], check=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", tmp_path / "vault", clone], check=True)
+    before = state_of(clone)
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    states = "[('made', 'current'), ('t', 'current'), ('tried', 'missing')]\n"
+    assert mounted(mount, CLONED, clone) == states
+    assert state_of(clone) == before
