@@ -43,6 +43,8 @@ Cell = str | None
 
 _MOST_SHOWN = 8
 _MOST_CHARACTERS = 2_000
+_LEAST_SKIPPED = 100
+"""Characters that two texts have in common before the first of them are left out."""
 _MOST_COLUMNS_SHOWN = 40
 _MOST_COMPARED_LINES = 4_000
 _MOST_CELLS = 5_000_000
@@ -224,7 +226,21 @@ def _key(row: object) -> str:
 def _both(before: object, after: object) -> tuple[Cell, Cell]:
     """Format a cell before and after so that the two look different."""
     one, other = (format_cell(each, is_null(each)) for each in (before, after))
-    return (repr_cell(before), repr_cell(after)) if one == other else (one, other)
+    if one is None or other is None:
+        return one, other
+    if one.split() == other.split() or not (one and other):  # a page shows no blanks
+        one, other = repr_cell(before), repr_cell(after)
+    if _same_length(one, other) <= _LEAST_SKIPPED:
+        return one, other
+    one, other = redact(one), redact(other)  # no key is cut in two
+    start = max(0, _same_length(one, other) - _LEAST_SKIPPED // 2)
+    return f"…{one[start:]}", f"…{other[start:]}"
+
+
+def _same_length(one: str, other: str) -> int:
+    """Return the number of characters with which both texts begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _artifact_changes(before: Instance, after: Instance) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from tablevault.queries.vault_summary import vault_summary
 from tests.report.conftest import write
@@ -56,6 +57,25 @@ def test_columns_and_sources_are_compared_by_the_documents(vault):
     assert changes.diff.dependencies_added == (("a", second),)
     assert changes.diff.dependencies_removed == (("a", first),)
     assert not changes.is_empty
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("a b", "a  b ", ("'a b'", "'a  b '")),
+        ("", "a", ("''", "'a'")),
+        ("null", None, ("null", None)),
+        ("s" * 100 + "a", "s" * 100 + "b", ("s" * 100 + "a", "s" * 100 + "b")),
+        ("s" * 900 + "a", "s" * 900 + "b", ("…" + "s" * 50 + "a", "…" + "s" * 50 + "b")),
+        ("s" * 900, "s" * 901, ("…" + "s" * 50, "…" + "s" * 51)),
+    ],
+)
+def test_a_difference_of_two_texts_can_be_seen(vault, before, after, shown):
+    vault.create_table("a")
+    write(vault, "a", {"k": [1, 2], "x": ["same", before]})
+    write(vault, "a", {"k": [1, 2], "x": ["same", after]})
+    (table,) = tables_of(vault)
+    assert table.instances[0].details.changes.rows.changed_cells == (("1", "x", *shown),)
 
 
 def test_cells_are_shown_as_text_that_differs_where_they_differ(vault):

@@ -235,8 +235,10 @@ def test_keys_in_cells_are_not_shown(vault, page, monkeypatch):
     monkeypatch.setenv("SHOP_PASSWORD", "correct-horse")
     key = "ghp_" + "k3Zt" * 9
     vault.create_table("t")
-    write(vault, "t", {"n": [1, 2], "x": [f"first {key}", "one"]})
-    write(vault, "t", {"n": [1, 2, 3], "x": ["a", f"as {key}", "the correct-horse"]})
+    long = "l" * 100 + f" {key} "
+    write(vault, "t", {"n": [1, 2], "x": [f"first {key}", "one"], "y": ["", f"{long}1"]})
+    rows = {"n": [1, 2, 3], "x": ["a", f"as {key}", "the correct-horse"], "y": ["", f"{long}2", ""]}
+    write(vault, "t", rows)
     text = page()
     assert "k3Zt" not in text
     assert "correct-horse" not in text
