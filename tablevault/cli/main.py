@@ -10,15 +10,19 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError, output_file
 from tablevault.cli.output import FileOutput, show
 from tablevault.errors import TVFileError
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
+_ALL_THE_SAME = "What the command did is done all the same."
 _MISSING = "the following arguments are required"
 _STDOUT, _STDERR = 1, 2
 
@@ -163,7 +167,12 @@ def _show(value: object, given: argparse.Namespace) -> None:
 
     text = io.StringIO()
     show(value, text, as_json=given.json)
-    Path(given.output).write_text(text.getvalue(), encoding="utf-8")
+    try:
+        Path(given.output).write_text(text.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise TVFileError(
+            f'"{given.output}" cannot be written: {error.strerror}.', _ALL_THE_SAME
+        ) from error
 
 
 def _print(value: object, given: argparse.Namespace) -> None:
@@ -181,9 +190,7 @@ def _print(value: object, given: argparse.Namespace) -> None:
         raise
     except OSError as error:
         _drop_output()
-        raise TVFileError(
-            _unwritable(error), "What the command did is done all the same."
-        ) from error
+        raise TVFileError(_unwritable(error), _ALL_THE_SAME) from error
 
 
 def _unwritable(error: OSError) -> str:
@@ -256,6 +263,10 @@ class _Parser(argparse.ArgumentParser):
         """Parse arguments, and note them for errors."""
         self.words = args or ()
         return super().parse_known_args(args, namespace)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; argparse would ignore that it cannot be written."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong with the arguments, and exit with code 2.

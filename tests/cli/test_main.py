@@ -358,9 +358,19 @@ def test_what_is_done_succeeds_with_closed_streams(vault, closed):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-@pytest.mark.parametrize("words", [["--version"], ["log", "--help"], [], ["get-file-tree"]])
-def test_an_output_that_cannot_be_written_is_told(vault, words):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        (["--version"], ""),
+        (["log", "--help"], ""),
+        (["log", "--help"], "1"),
+        ([], ""),
+        ([], "1"),
+        (["get-file-tree"], ""),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told(vault, words, unbuffered):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "tablevault", *words],
@@ -374,6 +384,15 @@ def test_an_output_that_cannot_be_written_is_told(vault, words):
     line = "TableVault error: The standard output cannot be written: No space left on device."
     assert done.stderr.splitlines()[0].startswith(line)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_file_of_output_that_cannot_be_written_is_named(vault, run):
+    code, out, err = run("log", "--json", "-o", "/dev/full")
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        'TableVault error: "/dev/full" cannot be written: No space left on device.'
+    )
 
 
 def test_who_reads_may_go_away(vault, apart):
