@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
 _ALL_THE_SAME = "What the command did is done all the same."
+_MAY_BE_BLANK = {"version", "description", "process_id", "undo_process_id", "text"}
 _MISSING = "the following arguments are required"
 _STDOUT, _STDERR = 1, 2
 
@@ -94,6 +95,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     try:
         _refuse_output(given.output)
         _refuse_bytes(command, given)
+        _refuse_blank(command, given)
         with _results_alone(command):
             value = command(context, given)
         _show(value, given)
@@ -156,6 +158,19 @@ def _refuse_bytes(command: Command, given: argparse.Namespace) -> None:
             except UnicodeEncodeError:
                 name = argument.long_name if argument.is_option else argument.placeholder
                 raise UsageError(f"the value of {name} is not UTF-8") from None
+
+
+def _refuse_blank(command: Command, given: argparse.Namespace) -> None:
+    """Raise UsageError for an option with a blank value: most likely a variable that is not set."""
+    typed = {word.partition("=")[0] for word in given.words}
+    for argument in command.arguments:
+        if not argument.takes_value or argument.destination in _MAY_BE_BLANK:
+            continue
+        value = getattr(given, argument.destination)
+        values = value if isinstance(value, list) else [value]
+        is_blank = any(isinstance(each, str) and not each.strip() for each in values)
+        if is_blank and not typed.isdisjoint(argument.names):
+            raise UsageError(f"the value of {argument.long_name} is blank")
 
 
 def _show(value: object, given: argparse.Namespace) -> None:

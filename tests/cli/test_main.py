@@ -57,6 +57,13 @@ from tests.looking import check_clean, state_of
         (["delete-vault", "", "--yes"], 'argument VAULT_DIR: "" is blank'),
         (["create-vault", " "], 'argument NEW_DIR: " " is blank'),
         (["demo", ""], 'argument NEW_DIR: "" is blank'),
+        (["write-instance", "t", "--csv", ""], "the value of --csv is blank"),
+        (["gc", "--remote", ""], "the value of --remote is blank"),
+        (
+            ["get-dataframe", "t", "-o", "-", "--instance-id="],
+            "the value of --instance-id is blank",
+        ),
+        (["pull", "--ours", "a", "--ours", " "], "the value of --ours is blank"),
         (["log", "--limit", "many"], '"many" is not a whole number'),
         (["gc", "--grace-days", "nan"], '"nan" is not a number'),
         (["remote", "origin", "hub", "more"], "remote add NAME URL"),
