@@ -29,6 +29,7 @@ from tablevault.queries.instance_summary import (
 from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
 from tablevault.queries.log import is_about, preparation, uncommitted
 from tablevault.queries.processes import ProcessSummary, unfinished
+from tablevault.queries.status import TableStatus, status
 from tablevault.transactions.records import read_history
 from tablevault.vault import Vault
 
@@ -240,6 +241,8 @@ class TableSummary:
     more: int
     """Instances that are left out."""
     temps: Sequence[TempSummary]
+    stale: Mapping[str, TableStatus]
+    """By their ids, the current instances that are stale or behind."""
     settings: Sequence[BuilderSettings]
     """Of the builders of `current` and of `temps`."""
     more_settings: int
@@ -263,6 +266,7 @@ class TableSummary:
     def states(self) -> Sequence[str]:
         """States of current and of temporary instances, and whether calls failed; each once."""
         found = ["current" if each.instance.success else "partial" for each in self.current]
+        found += [each.state for each in self.stale.values()]
         found += ["errors" for each in self.current if each.instance.errors]
         return list(dict.fromkeys([*found, *(each.state for each in self.temps)]))
 
@@ -315,7 +319,10 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
     documents = {each.name: _document(each) for each in shown}
     ids = {each.name: each.id for each in shown if isinstance(documents[each.name], TableDocument)}
     temps = temp_summaries(vault, view, ids, processes)
-    summaries = [_table(reader, each, temps.get(each.name, []), len(shown)) for each in shown]
+    stale = _stale(vault)
+    summaries = [
+        _table(reader, each, temps.get(each.name, []), stale, len(shown)) for each in shown
+    ]
     listed = {each.id for summary in summaries for each in summary.instances}
     if table:
         listed = operation_log.related(view.catalog.read, listed)
@@ -339,6 +346,17 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
             each for each in processes if table in ("", each.table) and each not in in_tables
         ],
     )
+
+
+def _stale(vault: Vault) -> Mapping[str, TableStatus]:
+    """Return the current instances that are stale or behind, by their ids.
+
+    Where the document of a table cannot be read, which the page tells, that is not known.
+    """
+    try:
+        return {each.instance_id: each for each in status(vault).tables if each.reasons}
+    except TableVaultError:
+        return {}
 
 
 def _by_age(view: VaultView) -> list[Table]:
@@ -365,7 +383,11 @@ def _document(table: Table) -> TableDocument | TableVaultError:
 
 
 def _table(
-    reader: DetailsReader, table: Table, temps: Sequence[TempSummary], tables: int
+    reader: DetailsReader,
+    table: Table,
+    temps: Sequence[TempSummary],
+    stale: Mapping[str, TableStatus],
+    tables: int,
 ) -> TableSummary:
     """Describe a table; `tables` are described in all."""
     document = _document(table)
@@ -380,6 +402,7 @@ def _table(
         instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
         temps=temps,
+        stale={each.id: stale[each.id] for each in instances if each.id in stale},
         settings=settings,
         more_settings=more_settings,
     )

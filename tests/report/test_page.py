@@ -247,6 +247,20 @@ def test_keys_in_cells_are_not_shown(vault, page, monkeypatch):
     assert text.count("the ~ENV:SHOP_PASSWORD~<") == 2  # first rows, added rows
 
 
+def test_it_shows_what_is_stale_and_why(made):
+    make_numbers(made, 5, 3, "two more rows")
+    numbers, sums = summary_of(made).tables[:2]
+    assert (numbers.states, sums.states) == (["current"], ["current", "stale"])
+    text = page_of(summary_of(made))
+    check_sound(text)
+    assert text.count('<span class="badge stale">stale</span>') == 2  # its line, its section
+    assert '<p class="muted">numbers/base is newer.</p>' in text
+    made.create_code_module("m", text=CODE.replace("n * factor", "factor * n"))
+    numbers, sums = summary_of(made).tables[:2]
+    assert (numbers.states, sums.states) == (["current", "stale"], ["current", "stale"])
+    assert "twice: <code>twice</code> changed.</p>" in page_of(summary_of(made))
+
+
 def test_errors_name_commands_of_a_shell(made, page):
     with pytest.raises(TVArgumentError, match=r"create_instance\('apart', version='base'\)"):
         made.execute_instance("apart", process_id="p1")
