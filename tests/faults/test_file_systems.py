@@ -196,3 +196,25 @@ def test_a_clone_by_git_on_a_read_only_file_system_is_read(
     states = "[('made', 'current'), ('t', 'current'), ('tried', 'missing')]\n"
     assert mounted(mount, CLONED, clone) == states
     assert state_of(clone) == before
+
+
+DAMAGED = """\
+import sys
+from tablevault import TableVault
+
+vault = TableVault(sys.argv[1], "bo")
+print([each.state for each in vault.status().tables])
+print(vault.gc(dry_run=True).calls)
+print([each.where for each in vault.verify()])
+"""
+
+
+def test_damaged_records_of_calls_on_a_read_only_file_system_are_none(
+    mounted: Callable[..., str], tmp_path: Path
+) -> None:
+    path = tmp_path / "vault"
+    subprocess.run([sys.executable, "-c", MADE, path], check=True)
+    (path / ".git/tablevault/calls.sqlite").write_bytes(b"no database, " * 999)
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    said = mounted(mount, DAMAGED, path)
+    assert said == "['current', 'current', 'missing']\n0\n['.git/tablevault/calls.sqlite']\n"

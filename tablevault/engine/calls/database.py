@@ -106,10 +106,14 @@ def is_read_only(path: Path | str) -> bool:
 
 @contextmanager
 def temporary_copy(path: Path | str) -> Iterator[sqlite3.Connection]:
-    """Open a copy of a file, for writing; SQLite removes it at the end."""
+    """Open a copy of a file, for writing; SQLite removes it at the end. Damage leaves it empty."""
     with contextlib.closing(sqlite3.connect("", isolation_level=None)) as copy:
-        with contextlib.closing(connect(path)) as source:
-            source.backup(copy)
+        try:
+            with contextlib.closing(connect(path)) as source:
+                source.backup(copy)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
         _make_tables(copy)
         yield copy
 

@@ -573,9 +573,19 @@ class CallStore:
             if self._connection is None and not self._path.exists():
                 return []
             if self._is_read_only:
-                with contextlib.closing(connect(self._path)) as connection:
-                    return connection.execute(sql, values).fetchall()
+                return self._read_only(sql, values)
             return self._open().execute(sql, values).fetchall()
+
+    def _read_only(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query where the user may not write; none of a damaged file."""
+        try:
+            with contextlib.closing(connect(self._path)) as connection:
+                return connection.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            _log.warning("The records of calls in %s cannot be read (%s).", self._path, error)
+            return []
 
     def _first(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
         """Return the first row of a query."""
