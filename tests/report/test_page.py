@@ -47,7 +47,7 @@ def test_it_shows_what_calls_have_cost(vault):
     assert (index.calls, index.input_tokens, index.cost) == (1, None, None)
     assert (twice.calls, twice.input_tokens, twice.output_tokens, twice.cost) == (3, 3600, 3, 0.75)
     page = page_of(summary_of(vault))
-    for name in ("calls", "tokens", "cost"):
+    for name in ("calls", "tokens in + out", "cost"):
         assert f'<th scope="col" class="number">{name}</th>' in page
     assert '<td class="number">3,600 + 3</td><td class="number">0.75</td>' in page
     check_sound(page)
