@@ -331,13 +331,15 @@ class ObjectStore:
     def set_aside(self, oid: ObjectId) -> Path | None:
         """Move a damaged object to where git-lfs would move it, and return its new place."""
         path, target = self.path(oid), self._bad / oid
+        if not os.path.lexists(path):  # a vault that may only be read is not written to
+            return target if target.exists() else None
         try:
             self._bad.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 target = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
             path.replace(target)
         except FileNotFoundError:
-            # It was never here, or another reader was faster, and reports it.
+            # Another reader was faster, and reports it.
             return target if target.exists() else None
         return target
 

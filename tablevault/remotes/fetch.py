@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,10 +30,18 @@ def fetch_object(folder: Path, store: ObjectStore, pointer: Pointer, progress: P
     Raises
     ------
     TVFileError
-        No remote has it, or none can be reached.
+        No remote has it, none can be reached, or the vault may only be read.
     """
     settings = read_settings(folder)
     names = sorted(settings.names("remote", "url"), key=lambda name: (name != "origin", name))
+    if names and not os.access(folder / ".git", os.W_OK):
+        raise TVFileError(
+            f"Object {pointer.oid} ({pointer.size:,} bytes) is not in this vault, which may only "
+            "be read: nothing is fetched into it.",
+            Wording("Read it in a clone: ", Call("clone_vault", url=BLANK, db_dir=BLANK), "."),
+            oid=pointer.oid,
+            is_reached=False,
+        )
     reasons, is_missing, advice = [], True, ""
     for name in names:
         try:
