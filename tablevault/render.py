@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -127,11 +128,21 @@ def printed(drawn: object, stream: TextIO, *, wraps: bool = False) -> str:
     """
     from rich.console import Console
 
-    # A tree cuts its lines at the width, whatever soft_wrap says.
-    console = Console(file=stream, width=None if wraps else _NO_WIDTH, soft_wrap=not wraps)
+    console = Console(
+        file=stream,
+        # A tree cuts its lines at the width, whatever soft_wrap says.
+        width=None if wraps else _NO_WIDTH,
+        soft_wrap=not wraps,
+        color_system=_color_system(),
+    )
     with console.capture() as captured:
         console.print(drawn)
     return captured.get()
+
+
+def _color_system() -> Literal["auto"] | None:
+    """Return what rich is to find out; nothing for NO_COLOR, where it would write bold text."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def progress_line(stream: TextIO, name: str, fraction: float | None, text: str) -> str:
@@ -142,7 +153,7 @@ def progress_line(stream: TextIO, name: str, fraction: float | None, text: str) 
     from rich.cells import cell_len
     from rich.console import Console
 
-    console = Console(file=stream, force_terminal=True)
+    console = Console(file=stream, force_terminal=True, color_system=_color_system())
     with console.capture() as captured:
         # A full line would make some terminals go to the next one.
         width = console.width - 1

@@ -117,6 +117,16 @@ def test_no_column_is_cut_however_many_there_are(columns, monkeypatch):
     assert "\u2500" not in shown or max(map(len, shown.splitlines())) <= columns
 
 
+@pytest.mark.parametrize(("value", "is_styled"), [("", True), ("1", False)])
+def test_with_no_color_nothing_is_styled(value, is_styled, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", value)
+    terminal = Terminal()
+    show(LISTING, terminal, as_json=False)
+    assert ("\x1b[" in terminal.getvalue()) == is_styled
+
+
 @pytest.mark.parametrize("columns", [40, 200])
 def test_what_is_below_a_list_stands_apart_once(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
