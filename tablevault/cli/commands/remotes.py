@@ -103,9 +103,9 @@ def _lfs_install(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.remotes.lfs import agent
 
     folder = agent.folder_of_repository(Path(context.db_dir or "."))
-    agent.install_agent(folder)
     if given.trust_bucket:
         remote_settings.confirm_bucket(folder, given.trust_bucket)
+    agent.install_agent(folder)
     buckets = remote_settings.unconfirmed_buckets(folder)
     tell = in_shell(context)
     return "\n".join(_confirmations(buckets, "lfs-install --trust-bucket", tell)) or None

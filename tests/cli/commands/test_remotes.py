@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from pathlib import Path
 
 from tests.looking import git
 
@@ -67,3 +68,9 @@ def test_add_may_stand_before_the_name_of_a_remote(made, run, tmp_path):
 def test_an_agent_that_git_lfs_needs_no_more_is_done(vault, run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run("lfs-agent") == (0, "", "")
+
+
+def test_a_bucket_that_cannot_be_confirmed_changes_nothing(made, run):
+    settings = Path(".git/config").read_text("utf-8")
+    assert run("lfs-install", "--trust-bucket", "nope")[:2] == (1, "")
+    assert Path(".git/config").read_text("utf-8") == settings
