@@ -22,7 +22,7 @@ from tablevault.cli.command import (
 )
 from tablevault.cli.context import CommandContext
 from tablevault.cli.errors import Tell, in_shell
-from tablevault.cli.output import Listing, iso_time, utc_time
+from tablevault.cli.output import Listing, utc_time
 from tablevault.errors import TVProcessError
 from tablevault.render import counted
 from tablevault.wording import BLANK, Call, Wording
@@ -191,10 +191,7 @@ def _active(context: CommandContext, given: argparse.Namespace) -> object:
 
 def _as_json(process: Mapping[str, Any], tell: Tell) -> dict[str, object]:
     """Return a process for a program."""
-    times = {name: iso_time(process[name]) for name in ("start_time", "log_time")}
-    step_times = [iso_time(at) for at in process["step_times"]]
-    error = [tell(text) for text in process["error"]]
-    return {**process, **times, "step_times": step_times, "error": error}
+    return {**process, "error": [tell(text) for text in process["error"]]}
 
 
 def _rows_done(process: Mapping[str, object]) -> str:

@@ -7,7 +7,6 @@ import shutil
 import warnings
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.cli.commands.conftest import CODE, ids
@@ -35,10 +34,8 @@ def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
     nested = json.loads(run("get-active-processes", "--json")[1])
     assert nested["p 1"]["data"]["table_name"] == "t"
     process = made.get_active_processes()["p 1"]
-    for name in ("start_time", "log_time"):
-        assert pd.Timestamp(nested["p 1"][name]).timestamp() == pytest.approx(process[name])
-    steps = [pd.Timestamp(at).timestamp() for at in nested["p 1"]["step_times"]]
-    assert steps == pytest.approx(process["step_times"])
+    for name in ("start_time", "log_time", "step_times"):
+        assert nested["p 1"][name] == process[name]
     assert run("get-active-processes")[1].endswith("\tt_index 3, double 0 (1 failed)\n")
     assert run("stop-process", "p 1")[0] == 0
     assert run("get-active-processes")[1] == ""
