@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import shlex
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tablevault.cli.command import Argument, Command, commands
@@ -81,6 +83,8 @@ def described(error: BaseException, tell: Tell) -> str:
     text = ": ".join(filter(None, (type(error).__name__, " ".join(text_to_keep(error).split()))))
     if line is not None:
         return f"{text} ({line[0]}, line {line[1]}).{notes} {_MORE}"
+    if _is_of_full_disk(error):
+        return "TableVault error: The disk is full. Free some space, then repeat the command."
     if isinstance(error, OSError):
         return f"TableVault error: {_system(error)}"
     if notes:  # of a call
@@ -89,6 +93,18 @@ def described(error: BaseException, tell: Tell) -> str:
 
 
 _MORE = "(--debug shows the traceback)"
+
+
+def _is_of_full_disk(error: BaseException) -> bool:
+    """Return whether the operating system, SQLite or libgit2 found no space."""
+    full = errno.ENOSPC
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_of_git = type(error).__module__.partition(".")[0] in {"pygit2", "_pygit2"}
+    return (
+        (isinstance(error, OSError) and error.errno == full)
+        or code == sqlite3.SQLITE_FULL
+        or (is_of_git and os.strerror(full) in message_of(error))
+    )
 
 
 def _system(error: OSError) -> str:

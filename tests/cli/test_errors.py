@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import errno
 import functools
 import inspect
+import os
 import re
 import shlex
+import sqlite3
 from pathlib import Path
 
+import pygit2
 import pytest
 
 import tablevault
 from tablevault import TableVault
 from tablevault.cli.command import commands
 from tablevault.cli.context import CommandContext
-from tablevault.cli.errors import at_prompt, command_for, in_shell
+from tablevault.cli.errors import at_prompt, command_for, described, in_shell
 from tablevault.cli.main import build_parser
 from tablevault.wording import (
     BLANK,
@@ -165,3 +170,23 @@ def test_any_name_comes_through_the_shell(name):
     given = build_parser(commands()).parse_args(words)
     assert (given.to_stop_process_id, given.process_id) == (name, name)
     assert (given.db_dir, given.author) == (name, name)
+
+
+def full_database() -> sqlite3.OperationalError:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute("CREATE TABLE t (a)")
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", ["system", "sqlite", "git"])
+def test_a_full_disk_is_an_error_that_says_so(kind):
+    reason = os.strerror(errno.ENOSPC)
+    error = {
+        "system": OSError(errno.ENOSPC, reason, "x"),
+        "sqlite": full_database(),
+        "git": pygit2.GitError(f"failed to write: {reason}"),
+    }[kind]
+    line = "TableVault error: The disk is full. Free some space, then repeat the command."
+    assert described(error, str) == line
