@@ -71,6 +71,8 @@ from tests.looking import check_clean, state_of
         (["remote", "rm", "origin"], "`git remote rm origin`"),
         (["remote", "rename", "a", "b c"], "`git remote rename a 'b c'`"),
         (["get-table-instances", "t", "--table-name", "u"], "named twice"),
+        (["get-table-instances", "--version", "new"], "name the table"),
+        (["get-table-instances", "--temp"], "name the table"),
         (["lineage", "t", "--mermaid", "--openlineage"], "--mermaid and --openlineage"),
         (["create-code-module", "--module-name", "m", "--text", "-"], "standard input is empty"),
     ],

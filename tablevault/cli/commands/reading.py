@@ -21,6 +21,7 @@ from tablevault.cli.command import (
 )
 from tablevault.cli.context import CommandContext, UsageError, output_file
 from tablevault.cli.output import Document, Drawing, FileOutput, Listing, TextOutput
+from tablevault.names import DEFAULT_VERSION
 from tablevault.wording import Call
 
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
@@ -97,8 +98,9 @@ def _instances(context: CommandContext, given: argparse.Namespace) -> object:
     if given.table_name and given.table:
         raise UsageError("the table is named twice")
     table = given.table_name or given.table
-    version = given.version if table else "base"
-    ids = describe.table_instances(context.read(), table, version, include_temp=given.temp)
+    if not table and (given.temp or given.version not in ("", DEFAULT_VERSION)):
+        raise UsageError("--version and --temp choose instances: name the table, too")
+    ids = describe.table_instances(context.read(), table, given.version, include_temp=given.temp)
     return Listing(
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],
