@@ -263,12 +263,12 @@ class TableVault:
         origin_id : str, default ""
             Instance to start from: its builders are copied, for an external edit its dataframe.
         origin_table : str, default ""
-            Table of the origin, by default this table; needs `origin_id` or `copy`.
+            Table of the origin, by default this table.
         external_edit : bool, default False
             The instance has no builders and is filled by :meth:`write_instance`.
         copy : bool, default False
             Without `origin_id`: start from the latest active instance of this version, else of
-            any version; from nothing when the table of the origin has none.
+            any version; from nothing when the table has none.
         builders : list of str or dict of str to str, optional
             Names, which get templates, and paths that end in ``.yaml``; or a mapping from name
             to YAML text or path.
@@ -288,8 +288,7 @@ class TableVault:
         Raises
         ------
         TVArgumentError
-            Unknown table or origin, a bad version, builders with `external_edit`, `origin_table`
-            without an origin.
+            Unknown table or origin, a bad version, builders with `external_edit`.
         TVFileError
             A builder file is missing, or a name other than ``<table>_index`` ends in ``_index``.
         TVBuilderError

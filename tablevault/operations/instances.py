@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
 _EXTERNAL = Parameter("create_instance", "external_edit")
 _BUILDERS = Parameter("create_instance", "builders")
-_ORIGIN = Parameter("create_instance", "origin_id")
-_COPY = Parameter("create_instance", "copy")
 
 Builders = Sequence[str] | Mapping[str, str] | None
 
@@ -96,12 +94,6 @@ class CreateInstance(Operation[Vault, VaultView, Instance | None]):
                 Wording("An instance made with ", _EXTERNAL, " has no builders."),
                 Wording("Leave out ", _BUILDERS, ", or leave out ", _EXTERNAL, "."),
                 table=self.table_name,
-            )
-        if self.origin_table and not (self.origin_id or self.copy):
-            raise TVArgumentError(
-                f'Table "{self.origin_table}" is named as that of the origin, but no origin is.',
-                Wording("Pass ", _ORIGIN, " too, or ", _COPY, " for the latest instance."),
-                table=self.origin_table,
             )
         texts = gather_builders(self.table_name, self.builders)
         return replace(self, version=version, builders=texts)

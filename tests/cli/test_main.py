@@ -73,6 +73,7 @@ from tests.looking import check_clean, state_of
         (["get-table-instances", "t", "--table-name", "u"], "named twice"),
         (["get-table-instances", "--version", "new"], "name the table"),
         (["get-table-instances", "--temp"], "name the table"),
+        (["create-instance", "t", "--origin-table", "u"], "--origin-table needs --origin-id"),
         (["lineage", "t", "--mermaid", "--openlineage"], "--mermaid and --openlineage"),
         (["create-code-module", "--module-name", "m", "--text", "-"], "standard input is empty"),
     ],
@@ -106,7 +107,6 @@ delete-table review | Did you mean "reviews"?
 rename-table nope x | There is no table
 create-instance nope | There is no table
 create-instance reviews --builder ../nope.yaml | cannot be read
-create-instance reviews --origin-table w | Pass --origin-id too, or --copy
 create-instance reviews --external-edit --builder x | or leave out --external-edit
 execute-instance reviews | `tablevault create-instance reviews --version base`
 write-instance reviews --csv ../empty | is a folder, not a file

@@ -145,7 +145,6 @@ def test_bad_input_changes_nothing(papers: TableVault, vault_path: Path) -> None
     before = state_of(vault_path)
     frame = pd.DataFrame({"a": ["1", "x"]})
     for error, action in (
-        (TVArgumentError, lambda: papers.create_instance("papers", origin_table="papers")),
         (TVArgumentError, lambda: papers.write_instance(frame, "nope")),
         (TVArgumentError, lambda: papers.write_instance(frame, "papers", version="other")),
         (TVArgumentError, lambda: papers.write_instance(frame, "papers", version="built")),

@@ -17,6 +17,7 @@ from tablevault.cli.command import (
     positional,
     repeated,
     switch,
+    values_of,
 )
 from tablevault.cli.context import CommandContext, UsageError, existing_file, given_text
 
@@ -57,6 +58,37 @@ def _dtype(text: str) -> tuple[str, str]:
     if not separator:
         raise UsageError(f'--dtype "{text}" is not COLUMN=DTYPE')
     return column, dtype
+
+
+_OF_NEW_INSTANCE = (
+    TABLE,
+    option("version", 'version of the table (default: "base")'),
+    option("origin-id", "instance to start from", "instance"),
+    option("origin-table", "table of the origin, by default this table", "table"),
+    switch("external-edit", "no builders: the frame is written by write-instance"),
+    switch("copy", "start from the latest instance"),
+    repeated(
+        "builder",
+        "NAME",
+        "name of a builder, which gets a template, or path of a .yaml file",
+        parameter="builders",
+        typed=list,
+    ),
+    DESCRIPTION,
+    PROCESS_ID,
+    ALLOW_SECRET,
+)
+
+
+def _create_instance(context: CommandContext, given: argparse.Namespace) -> object:
+    """Create a temporary instance."""
+    from tablevault.operations.instances import CreateInstance
+
+    if given.origin_table and not (given.origin_id or given.copy):
+        raise UsageError("--origin-table needs --origin-id or --copy")
+    values = values_of(_OF_NEW_INSTANCE, given)
+    process_id = values.pop("process_id")
+    return CreateInstance(**values).run(context.vault(), process_id)
 
 
 COMMANDS = (
@@ -143,25 +175,8 @@ COMMANDS = (
     Command(
         name="create-instance",
         summary="create a temporary instance, with a folder to edit",
-        run="operations.instances:CreateInstance",
-        arguments=(
-            TABLE,
-            option("version", 'version of the table (default: "base")'),
-            option("origin-id", "instance to start from", "instance"),
-            option("origin-table", "table of the origin, by default this table", "table"),
-            switch("external-edit", "no builders: the frame is written by write-instance"),
-            switch("copy", "start from the latest instance"),
-            repeated(
-                "builder",
-                "NAME",
-                "name of a builder, which gets a template, or path of a .yaml file",
-                parameter="builders",
-                typed=list,
-            ),
-            DESCRIPTION,
-            PROCESS_ID,
-            ALLOW_SECRET,
-        ),
+        run=_create_instance,
+        arguments=_OF_NEW_INSTANCE,
     ),
     Command(
         name="write-instance",
