@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError, output_file
 from tablevault.cli.output import FileOutput, show
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, message_of
 
 if TYPE_CHECKING:
+    import logging
+
     from _typeshed import SupportsWrite
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -96,7 +98,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
         _refuse_output(given.output)
         _refuse_bytes(command, given)
         _refuse_blank(command, given)
-        with _results_alone(command):
+        with _results_alone(command), _warnings_in_one_line(given):
             value = command(context, given)
         _show(value, given)
     except UsageError as error:
@@ -140,6 +142,30 @@ def _results_alone(command: Command) -> Iterator[None]:
     finally:
         os.dup2(kept, _STDOUT)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line(given: argparse.Namespace) -> Iterator[None]:
+    """Leave tracebacks out of what the package logs, but for ``--debug``."""
+    import logging
+
+    logger = logging.getLogger("tablevault")
+    if not given.debug:
+        logger.addFilter(_in_one_line)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Put the exception of a record into its message."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        text = " ".join(message_of(error).split())
+        record.msg = f"{record.getMessage()} ({type(error).__name__}: {text})"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def _refuse_output(path: str | None) -> None:

@@ -287,6 +287,24 @@ def test_what_workers_and_programs_print_is_no_result(vault, apart):
     assert vault.get_process_completion(json.loads(done.stdout))
 
 
+@pytest.mark.parametrize(("options", "has_traceback"), [((), False), (("--debug",), True)])
+def test_what_is_logged_has_a_traceback_for_debug_alone(vault, apart, options, has_traceback):
+    code = "import logging\nimport pandas as pd\n\n\ndef f():\n    try:\n        1 / 0\n"
+    code += "    except ZeroDivisionError:\n        log = logging.getLogger('tablevault')\n"
+    code += "        log.warning('It %s.', 'failed', exc_info=True)\n"
+    code += "    return pd.DataFrame({'a': [1]})\n"
+    vault.create_code_module("work", text=code)
+    vault.create_table("t")
+    builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+    builder += "code_module: work, is_custom: true, arguments: {}}"
+    vault.create_instance("t", builders={"t_index": builder})
+    done = apart("--quiet", "execute-instance", "t", *options)
+    assert done.returncode == 0
+    assert ("Traceback" in done.stderr) == has_traceback
+    line = "It failed." if has_traceback else "It failed. (ZeroDivisionError: division by zero)"
+    assert done.stderr.splitlines()[0] == line
+
+
 def test_without_a_command_it_says_what_there_is(run):
     code, out, _ = run()
     assert (code, out.split()[0]) == (2, "usage:")
