@@ -10,12 +10,16 @@ from tests.clones import BO, own_state, path_of, read
 from tests.looking import git as stock
 
 
+def push_what_is_no_vault(git, folder, bare, branch):
+    """Push an empty commit of a new repository."""
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", branch)
+    git(folder, "commit", "-q", "--allow-empty", "-m", "x")
+    git(folder, "push", "-q", str(bare), branch)
+
+
 def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
-    other = tmp_path / "other"
-    other.mkdir()
-    git(other, "init", "-q", "-b", "main")
-    git(other, "commit", "-q", "--allow-empty", "-m", "x")
-    git(other, "push", "-q", str(bare), "main")
+    push_what_is_no_vault(git, tmp_path / "other", bare, "main")
     ana.add_remote("origin", bare)
     before = own_state(ana)
     with pytest.raises(TVRemoteError, match="something other than a vault"):
@@ -29,11 +33,7 @@ def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
 
 
 def test_a_repository_with_other_branches_only_is_refused(ana, tmp_path, git, bare):
-    other = tmp_path / "other"
-    other.mkdir()
-    git(other, "init", "-q", "-b", "trunk")
-    git(other, "commit", "-q", "--allow-empty", "-m", "x")
-    git(other, "push", "-q", str(bare), "trunk")
+    push_what_is_no_vault(git, tmp_path / "other", bare, "trunk")
     ana.add_remote("origin", bare)
     with pytest.raises(
         TVRemoteError, match=r'no vault: it has refs/heads/trunk and no branch "main"'
