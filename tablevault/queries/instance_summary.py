@@ -230,14 +230,14 @@ def _both(before: object, after: object) -> tuple[Cell, Cell]:
         return one, other
     if one.split() == other.split() or not (one and other):  # a page shows no blanks
         one, other = repr_cell(before), repr_cell(after)
-    if _same_length(one, other) <= _LEAST_SKIPPED:
+    if _common_length(one, other) <= _LEAST_SKIPPED:
         return one, other
     one, other = redact(one), redact(other)  # no key is cut in two
-    start = max(0, _same_length(one, other) - _LEAST_SKIPPED // 2)
+    start = max(0, _common_length(one, other) - _LEAST_SKIPPED // 2)
     return f"…{one[start:]}", f"…{other[start:]}"
 
 
-def _same_length(one: str, other: str) -> int:
+def _common_length(one: str, other: str) -> int:
     """Return the number of characters with which both texts begin."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -232,14 +232,12 @@ def parse(data: bytes) -> Module:
     Parameters
     ----------
     data : bytes
-        Content of the file; decoded as Python does (PEP 263: UTF-8 or the declared encoding).
+        Content of the file.
 
     Raises
     ------
-    SyntaxError
-        It is no Python, or not in its encoding; the filename is not set.
-    RecursionError, MemoryError
-        It is nested too deeply for a syntax tree; it may still be compiled and executed.
+    SyntaxError, RecursionError, MemoryError
+        As `syntax_tree`.
     """
     tree = syntax_tree(data)
     units: list[Unit] = []
