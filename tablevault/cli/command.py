@@ -74,6 +74,11 @@ class Argument:
         """Word that stands for an unknown value."""
         return str(self.options.get("metavar") or self.names[0].upper())
 
+    @property
+    def shown(self) -> str:
+        """Name in messages."""
+        return self.long_name if self.is_option else self.placeholder
+
     def value(self, given: argparse.Namespace) -> Any:  # noqa: ANN401 - of any parameter
         """Return the value of the parameter."""
         typed = getattr(given, self.destination)
@@ -146,8 +151,6 @@ def positional(
     options: dict[str, Any] = {"help": text, "metavar": name.upper()}
     if default is not None:
         options |= {"nargs": "?", "default": default}
-    if completes == "path" and default != "":
-        options["type"] = not_blank
     return Argument((name,), options, completes, parameter=parameter)
 
 

@@ -227,8 +227,7 @@ def command_for(commands: Mapping[str, Command], call: Call) -> tuple[Command, C
 
 def command_argument(command: Command, parameter: str) -> str:
     """Name the option or the placeholder that stands for a parameter."""
-    found = next(each for each in command.arguments if each.parameter == parameter)
-    return found.long_name if found.is_option else found.placeholder
+    return next(each for each in command.arguments if each.parameter == parameter).shown
 
 
 def words(commands: Mapping[str, Command], call: Call) -> list[str]:

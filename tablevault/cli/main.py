@@ -182,21 +182,26 @@ def _refuse_bytes(command: Command, given: argparse.Namespace) -> None:
             try:
                 value.encode("utf-8")
             except UnicodeEncodeError:
-                name = argument.long_name if argument.is_option else argument.placeholder
-                raise UsageError(f"the value of {name} is not UTF-8") from None
+                raise UsageError(f"the value of {argument.shown} is not UTF-8") from None
 
 
 def _refuse_blank(command: Command, given: argparse.Namespace) -> None:
-    """Raise UsageError for an option with a blank value: most likely a variable that is not set."""
+    """Raise UsageError for a blank value: most likely a variable of the shell that is not set."""
+    arguments = [*command.arguments, *GLOBALS]
+    before_value = {name for each in arguments if each.takes_value for name in each.names}
     typed = {word.partition("=")[0] for word in given.words}
+    is_by_place = any(
+        not word.strip() and before not in before_value
+        for before, word in itertools.pairwise(given.words)
+    )
     for argument in command.arguments:
-        if not argument.takes_value or argument.destination in _MAY_BE_BLANK:
-            continue
         value = getattr(given, argument.destination)
         values = value if isinstance(value, list) else [value]
-        is_blank = any(isinstance(each, str) and not each.strip() for each in values)
-        if is_blank and not typed.isdisjoint(argument.names):
-            raise UsageError(f"the value of {argument.long_name} is blank")
+        if not any(isinstance(each, str) and not each.strip() for each in values):
+            continue
+        is_by_name = argument.destination not in _MAY_BE_BLANK and typed & {*argument.names}
+        if is_by_name if argument.is_option else is_by_place:
+            raise UsageError(f"the value of {argument.shown} is blank")
 
 
 def _show(value: object, given: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tablevault.cli.command import commands
 from tests.cli.conftest import ROOT
 from tests.looking import check_clean, state_of
 
@@ -54,9 +55,6 @@ from tests.looking import check_clean, state_of
         (["log", "\udcff"], "TABLE_NAME is not UTF-8"),
         (["create-table", "t", "--db-dir", ""], "argument --db-dir"),
         (["log", "-o", ""], "argument -o/--output"),
-        (["delete-vault", "", "--yes"], 'argument VAULT_DIR: "" is blank'),
-        (["create-vault", " "], 'argument NEW_DIR: " " is blank'),
-        (["demo", ""], 'argument NEW_DIR: "" is blank'),
         (["write-instance", "t", "--csv", ""], "the value of --csv is blank"),
         (["gc", "--remote", ""], "the value of --remote is blank"),
         (
@@ -85,6 +83,25 @@ def test_wrong_arguments_are_two(vault, run, words, said, monkeypatch):
     assert (code, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
+    assert state_of(Path.cwd()) == before
+
+
+_BY_PLACE = [
+    (command.name, at, [each.shown for each in command.arguments if not each.is_option])
+    for command in commands().values()
+    for at, _ in enumerate(each for each in command.arguments if not each.is_option)
+    if command.name != "completion"  # offers choices
+]
+
+
+@pytest.mark.parametrize(("command", "at", "names"), _BY_PLACE)
+def test_a_blank_argument_is_a_variable_that_is_not_set(vault, run, command, at, names):
+    csv = ["--csv", "-"] if command == "write-instance" else []
+    before = state_of(Path.cwd())
+    for blank in ("", " "):
+        words = [blank if place == at else "x" for place, _ in enumerate(names)]
+        said = f"tablevault {command}: error: the value of {names[at]} is blank\n"
+        assert run("--author", "Ana", command, *words, *csv) == (2, "", said)
     assert state_of(Path.cwd()) == before
 
 

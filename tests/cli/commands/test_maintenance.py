@@ -109,7 +109,6 @@ def test_limits_and_prices_are_set_and_shown(vault, run):
     [
         (("limits.call", "5"), 1, 'Did you mean "limits.calls"?'),
         (("limits.calls", "-5"), 1, "limits.calls is '-5'; it has to be a whole number"),
-        (("limits.calls", ""), 1, "limits.calls is ''; it has to be a whole number"),
         (("limits", "5"), 1, "limits is '5'; it has to be a mapping"),
         (("prices.m.input", "1"), 1, "`tablevault config prices.m.input INPUT prices.m.output OUT"),
         (("prices.m", "1", "prices.m.input", "1"), 1, "prices.m is '1'; it has to be a mapping"),
