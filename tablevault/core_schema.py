@@ -1,4 +1,4 @@
-"""Scalars of YAML by the core schema of YAML 1.2: what is a number, what is text.
+"""Scalars of YAML by the core schema of YAML 1.2, and what errors of YAML are told by.
 
 PyYAML 6.0 follows YAML 1.1, for which ``NO`` is false, ``12:30`` is 750, ``010`` is 8 and
 ``1e-5`` is text. https://yaml.org/spec/1.2.2/#103-core-schema
@@ -25,6 +25,28 @@ _SCHEMA = (
     ("int", INT, list("-+0123456789")),
     ("float", FLOAT, list("-+.0123456789")),
 )
+
+# What PyYAML's safe constructors raise for scalars such as "!!int ''" or "!!timestamp x",
+# besides its own errors (6.0.3).
+_OF_SCALARS = (TypeError, LookupError, AttributeError)
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError, *_OF_SCALARS)
+"""What a safe loader raises for a text."""
+
+
+def yaml_fault(error: Exception, text: str | bytes) -> str:
+    """Return what is wrong with a text, in one line, with line and column where they are known."""
+    if isinstance(error, _OF_SCALARS):
+        return "a value does not fit its tag"
+    mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
+    said = getattr(error, "problem", None) or str(error).split("\n", 1)[0] or type(error).__name__
+    if mark is not None:
+        return f"{said}, line {mark.line + 1}, column {mark.column + 1}"
+    if isinstance(error, yaml.reader.ReaderError) and position is not None:
+        before = text[:position]
+        before = before if isinstance(before, str) else before.decode(errors="replace")
+        *lines, line = before.split("\n")
+        return f"{said}, line {len(lines) + 1}, column {len(line) + 1}"
+    return str(said)
 
 
 def resolve_as_core(kind: type[yaml.resolver.BaseResolver]) -> None:

@@ -69,9 +69,11 @@ class OldInstance:
         """
         import yaml
 
+        from tablevault.core_schema import YAML_ERRORS
+
         declared: list[str] = []
         for data in self.texts("builders", ".yaml").values():
-            with contextlib.suppress(yaml.YAMLError, ValueError):
+            with contextlib.suppress(*YAML_ERRORS):
                 fields = yaml.safe_load(data)
                 if isinstance(fields, dict) and fields.get("builder_type") == "IndexBuilder":
                     key = fields.get("primary_key") or []
@@ -283,12 +285,18 @@ def _yaml(path: Path) -> dict[str, Any]:
     """Read a description; nothing is known where there is none."""
     import yaml
 
+    from tablevault.core_schema import YAML_ERRORS, yaml_fault
+
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except yaml.YAMLError as error:
+    try:
+        found = yaml.safe_load(data)
+    except YAML_ERRORS as error:
         raise TVFileError(
-            f'"{path}" is no readable YAML: {error}.', "Correct it by hand.", path=str(path)
+            f'"{path}" is no readable YAML: {yaml_fault(error, data)}.',
+            "Correct it by hand.",
+            path=str(path),
         ) from error
     return found if isinstance(found, dict) else {}

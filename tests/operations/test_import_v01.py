@@ -209,3 +209,12 @@ def test_what_looks_like_a_key_stops_the_import_unless_that_is_allowed(
     assert main([*words, "--allow-secret"]) == 0
     assert "Vault-Allowed-Secret: " in git(tmp_path / "new", "log", "--all", "--format=%B")
     check_clean(tmp_path / "new")
+
+
+def test_a_description_that_is_no_yaml_is_named_with_line_and_column(old, tmp_path, capsys):
+    file = min(old.glob("*/*/description.yaml"))
+    file.write_text("summary: a: b\n")
+    assert main(["-q", "import-original", str(old), str(tmp_path / "new")]) == 1
+    said = f'"{file}" is no readable YAML: mapping values are not allowed here, line 1, column 11.'
+    assert capsys.readouterr().err == f"TableVault error: {said} Correct it by hand.\n"
+    assert not (tmp_path / "new").exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tablevault.core_schema import resolve_as_core
+from tablevault.core_schema import YAML_ERRORS, resolve_as_core, yaml_fault
 from tablevault.errors import TVBuilderError
 from tablevault.names import index_builder
 from tablevault.wording import did_you_mean
@@ -52,9 +52,6 @@ KNOWN = ("builder_type", *REQUIRED, *DEFAULTS, "dependencies", "name")
 _LARGEST_TEXT = 1_000_000
 _LONGEST_NUMBER = 10_000
 _MERGE = "tag:yaml.org,2002:merge"
-# What PyYAML's safe constructors raise for scalars such as "!!int ''" or "!!timestamp x",
-# besides its own errors (6.0.3).
-_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 def check_builder_text(name: str, text: str) -> None:
@@ -90,9 +87,9 @@ def load_document(name: str, text: str) -> Mapping[object, object]:
             problem = f"it is longer than {_LARGEST_TEXT:,} bytes"
         else:
             document = _BuilderLoader(text).get_single_data()
-    except _YAML_ERRORS as error:
+    except YAML_ERRORS as error:
         raise TVBuilderError(
-            f'Builder "{name}" is no valid YAML: {_reason(error)}.',
+            f'Builder "{name}" is no valid YAML: {yaml_fault(error, text)}.',
             "Put text with special characters in quotes"
             + (', as a reference within {} or []: {x: "<<t.c[index]>>"}.' if "<<" in text else "."),
             builder=name,
@@ -195,13 +192,6 @@ def _what(document: object) -> str:
     return "a list" if isinstance(document, list) else "one value"
 
 
-def _reason(error: Exception) -> str:
-    """Describe a YAML error in one line, with the line of the file."""
-    mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or str(error).split("\n", 1)[0] or type(error).__name__
-    return f"{said}, line {mark.line + 1}" if mark is not None else str(said)
-
-
 _TextLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -241,7 +231,7 @@ def _fields(text: str) -> dict[str, yaml.Node]:
         return {}
     try:
         document = yaml.compose(text, Loader=_TextLoader)
-    except _YAML_ERRORS:
+    except YAML_ERRORS:
         return {}
     if not isinstance(document, yaml.MappingNode):
         return {}

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import yaml
 
-from tablevault.core_schema import resolve_as_core
+from tablevault.core_schema import YAML_ERRORS, resolve_as_core, yaml_fault
 from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
 from tablevault.history.commits.vault_config import SECTIONS, VaultConfig, fault_of_config, parsed
 from tablevault.names import InstanceId, TableId
@@ -379,9 +379,10 @@ def _load(blob: bytes, where: str) -> Fields:
         if b"*" in blob or sum(blob.count(opening) for opening in _OPENINGS) > _DEEPEST:
             _refuse_bombs(blob, where)
         fields = yaml.load(blob, Loader=_Loader)  # noqa: TID251, S506 - a safe loader, the C one
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: no UTF-8, or a scalar such as the date 2024-99-99.
-        raise TVFileError(f"{where} is no readable YAML: {error}.", _REPAIR) from error
+    except YAML_ERRORS as error:
+        raise TVFileError(
+            f"{where} is no readable YAML: {yaml_fault(error, blob)}.", _REPAIR
+        ) from error
     if not isinstance(fields, dict):
         raise TVFileError(f"{where} holds no mapping.", _REPAIR)
     return {_scalar(key): value for key, value in fields.items()}

@@ -204,6 +204,9 @@ def test_missing_keys_have_plain_defaults():
         b"created_at: 2024-99-99\nformat: 1",
         b"created_at: 2024-01-01T99:00:00Z\nformat: 1",
         b"format: !!int x",
+        b"format: !!int ''",
+        b"format: !!timestamp x",
+        b"format: !!bool x",
         b"format: !!python/object/apply:os.system [true]",
         b"{[1]: 2}",
         b"? {a: b}\n: c",
@@ -224,6 +227,28 @@ def test_what_is_no_vault_document_is_an_error_that_names_the_file(blob):
     with pytest.raises(TVFileError, match=r"^vault\.yaml ") as caught:
         decode_vault(blob, "vault.yaml")
     assert "git log" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("blob", "fault"),
+    [
+        (b"format: [1, 2\n", "did not find expected ',' or ']', line 2, column 1"),
+        (
+            b"format: 1\nid: b: c\n",
+            "mapping values are not allowed in this context, line 2, column 6",
+        ),
+        (
+            "format: 1\né: \x01\n".encode(),
+            "unacceptable character #x0001: control characters are not allowed, line 2, column 4",
+        ),
+        (b"format: 1\nid: !!bool x\n", "a value does not fit its tag"),
+    ],
+)
+def test_a_fault_of_yaml_takes_one_line_that_names_file_line_and_column(blob, fault):
+    with pytest.raises(TVFileError) as caught:
+        decode_table(blob, "tables/t/table.yaml")
+    text = f"tables/t/table.yaml is no readable YAML: {fault}. {caught.value.hint}"
+    assert str(caught.value) == text
 
 
 def test_what_looks_like_an_alias_is_text_in_quotes():
