@@ -1567,7 +1567,7 @@ class TableVault:
         """
         from tablevault.remotes.remote_settings import trust_bucket
 
-        trust_bucket(self._vault, url)
+        trust_bucket(self._vault.path, url)
 
     def push(self, remote: str = "origin", *, temp: bool = False) -> "PushReport":
         """Push to a remote: objects, then ``main`` and the tags of instances.

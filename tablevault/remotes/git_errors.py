@@ -95,10 +95,9 @@ def explain(failure: GitFailure, remote: str, folder: Path, *, is_push: bool) ->
     if kind.shows_host and failure.host:
         told = " / ".join(failure.host)[:_LONGEST]
         message += f" It says: {told.rstrip('.')}."
-    known = kind.is_known or not is_push
-    error = TVRemoteError if known and kind.error is TVOutcomeUnknownError else kind.error
-    hint = _worded(kind.hint, parts) if known == kind.is_known else _LATER
-    return error(message, hint, remote=remote)
+    if kind is _LOST and not is_push:
+        return TVRemoteError(message, _LATER, remote=remote)
+    return kind.error(message, _worded(kind.hint, parts), remote=remote)
 
 
 def _worded(hint: str, parts: Mapping[str, str]) -> str:
@@ -106,13 +105,6 @@ def _worded(hint: str, parts: Mapping[str, str]) -> str:
     before, pull, after = hint.partition(_PULL)
     texts = (before.format_map(parts), after.format_map(parts))
     return Wording(texts[0], Call("pull", remote=parts["remote"]), texts[1]) if pull else texts[0]
-
-
-def sha256_error(remote: str) -> TVRemoteError:
-    """Return the error of a repository with sha256 object names."""
-    failure = GitFailure(text="mismatched algorithms")
-    kind, found = _classified(failure.text, is_push=False)
-    return TVRemoteError(f'Remote "{remote}" {kind.text}', kind.hint.format_map(found))
 
 
 def listed(refs: Collection[str]) -> str:
@@ -175,8 +167,6 @@ class _Kind:
         What to do next.
     error : type
         Class of the error.
-    is_known : bool
-        The push has certainly failed. Otherwise its outcome is unknown.
     shows_host : bool
         The message of the host says more than `text`.
     """
@@ -185,7 +175,6 @@ class _Kind:
     text: str
     hint: str
     error: type[TableVaultError] = TVRemoteError
-    is_known: bool = True
     shows_host: bool = True
 
 
@@ -199,6 +188,12 @@ def _kind(pattern: str, text: str, hint: str, **more: object) -> _Kind:
     return _Kind(pattern=compiled, text=text, hint=hint, **more)  # type: ignore[arg-type]  # as the class takes them
 
 
+_LOST = _kind(
+    r"RPC failed",
+    "was interrupted: {words}",
+    "The outcome of the push is unknown: push again to be sure.",
+    error=TVOutcomeUnknownError,
+)
 # The first match counts: special patterns stand above general ones.
 _KINDS = (
     # -- the remote refuses the push ---------------------------------------------------------
@@ -293,13 +288,7 @@ _KINDS = (
         "Ask its owner for permission, or give git another login.",
         error=TVCredentialsError,
     ),
-    _kind(
-        r"RPC failed",
-        "was interrupted: {words}",
-        "The outcome of the push is unknown: push again to be sure.",
-        error=TVOutcomeUnknownError,
-        is_known=False,
-    ),
+    _LOST,
     _kind(
         r"remote-(?P<scheme>\S+)' is not a git command|Unable to find remote helper for"
         r" '(?P<other>[^']+)'",
@@ -400,13 +389,6 @@ _KINDS = (
         "cannot be used: {words}",
         "Check the address, and whether you may read it.",
     ),
-)
-_LOST = _kind(
-    "",
-    "was interrupted: {words}",
-    "The outcome of the push is unknown: push again to be sure.",
-    error=TVOutcomeUnknownError,
-    is_known=False,
 )
 _OTHER = _kind("", "cannot be used: {words}", "Try it with git alone: `git ls-remote {remote}`.")
 

@@ -18,29 +18,19 @@ from tablevault.remotes.git_errors import (
     lacks_atomic,
     listed,
     read_failure,
-    sha256_error,
 )
 from tablevault.remotes.programs import ProgramResult, run
 
 # Git runs nothing from the vault, and checks objects as it unpacks them.
 _SAFE = (
-    "-c",
     "core.hooksPath=/dev/null",
-    "-c",
     "transfer.fsckObjects=true",
-    "-c",
     "fetch.fsckObjects=true",
-    "-c",
     "protocol.ext.allow=never",
-    "-c",
     "gc.auto=0",
-    "-c",
     "maintenance.auto=false",
-    "-c",
     "submodule.recurse=false",
-    "-c",
     "fetch.recurseSubmodules=false",
-    "-c",
     "push.recurseSubmodules=no",
 )
 _LISTED = re.compile(r"([0-9a-f]{40})\t(\S+)")
@@ -72,7 +62,8 @@ def list_refs(folder: Path, remote: str, *options: str) -> dict[str, CommitId]:
     """Return branches and tags of a remote by full name; for an annotated tag, the tag itself."""
     printed = _git(folder, ["ls-remote", "--refs", *options, "--", remote], remote)
     if _SHA256.match(printed):
-        raise sha256_error(remote)
+        failure = GitFailure(text="mismatched algorithms")
+        raise explain(failure, remote, folder, is_push=False)
     found = (_LISTED.fullmatch(line) for line in printed.splitlines())
     return {match[2]: CommitId(match[1]) for match in found if match}
 
@@ -211,7 +202,8 @@ def _only_removals(failure: GitFailure, moves: Sequence[RefMove]) -> bool:
 
 def _run(folder: Path, command: Sequence[str]) -> ProgramResult:
     """Run git for a remote; it runs nothing that the vault contains."""
-    return run(["git", *_SAFE, *command], folder, is_transfer=True)
+    settings = (word for setting in _SAFE for word in ("-c", setting))
+    return run(["git", *settings, *command], folder, is_transfer=True)
 
 
 def _git(folder: Path, command: Sequence[str], remote: str) -> str:

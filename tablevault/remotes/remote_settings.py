@@ -12,19 +12,12 @@ from pathlib import Path
 from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.documents import timestamp
-from tablevault.history.git.git_config import (
-    LFSCONFIG,
-    read_committed_settings,
-    read_settings,
-)
+from tablevault.history.git.git_config import LFSCONFIG, read_committed_settings, read_settings
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.trees import Put
 from tablevault.model.view import VaultView
 from tablevault.remotes.git_refs import is_name
-from tablevault.remotes.lfs.endpoint import (
-    TRUSTED_BUCKET,
-    parse_bucket,
-)
+from tablevault.remotes.lfs.endpoint import TRUSTED_BUCKET, parse_bucket
 from tablevault.transactions.claims import config_hold
 from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
@@ -79,26 +72,21 @@ def add_remote(
     if not known:
         run_git(["remote", "add", "--", name, wanted], vault.path)
     if bucket:
-        trust_bucket(vault, bucket)
+        trust_bucket(vault.path, bucket)
         if read_committed_settings(vault.path).get(_key(name)) != bucket:
             AddRemote(name=name, data=bucket).run(vault)
 
 
-def trust_bucket(vault: Vault, url: str) -> None:
-    """Confirm that the data of the vault may be sent to a bucket, and read from there.
+def trust_bucket(folder: Path, url: str) -> None:
+    """Confirm that the data of a vault may be sent to a bucket, and read from there.
 
-    The confirmation is in the git configuration of this vault, not in its history.
+    The confirmation is in the git configuration of the repository at `folder`, not in its history.
 
     Raises
     ------
     TVArgumentError
         It is not the address of a bucket.
     """
-    confirm_bucket(vault.path, url)
-
-
-def confirm_bucket(folder: Path, url: str) -> None:
-    """Confirm a bucket for the repository at `folder`, which need not be an opened vault."""
     bucket = _bucket(url)
     if bucket not in read_settings(folder).all(TRUSTED_BUCKET):
         run_git(["config", "--local", "--add", TRUSTED_BUCKET, bucket], folder)

@@ -23,7 +23,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -105,31 +105,9 @@ class Record:
 
     def encode(self) -> bytes:
         """Encode the record as JSON."""
-        fields = {
-            "process_id": self.process_id,
-            "named": self.named,
-            "request": {
-                "operation": self.request.operation,
-                "arguments": dict(self.request.arguments),
-            },
-            "author": self.author,
-            "parent": self.parent,
-            "holds": [
-                {"resource": hold.resource, "exclusive": hold.exclusive, "alone": hold.alone}
-                for hold in self.holds
-            ],
-            "started_at": self.started_at,
-            "updated_at": self.updated_at,
-            "pid": self.pid,
-            "steps": self.steps,
-            "pins": self.pins,
-            "made": self.made,
-            "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
-            "error": [self.error[0], encoded(self.error[1])],
-            "plan": dict(self.plan),
-        }
+        found = {**_fields(self), "error": [self.error[0], encoded(self.error[1])]}
         # ASCII: an argument may be a path, and a path may be no UTF-8.
-        return json.dumps(fields).encode("ascii")
+        return json.dumps(found, default=_fields).encode("ascii")
 
     @property
     def frees_id(self) -> bool:
@@ -156,6 +134,11 @@ class Record:
         return replace(self, error=(type(error).__name__, text_to_keep(error)), updated_at=at)
 
 
+def _fields(value: Record | Request | Hold | RefMove) -> dict[str, object]:
+    """Return the fields of a value by name: these are what a record has on disk."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
 def decode_record(data: bytes) -> Record:
     """Read a record.
 
@@ -165,30 +148,30 @@ def decode_record(data: bytes) -> Record:
         The bytes are no record, for instance cut off by a power failure.
     """
     try:
-        fields = json.loads(data)
+        found = json.loads(data)
         return Record(
-            process_id=ProcessId(fields["process_id"]),
-            named=bool(fields["named"]),
-            request=Request(**fields["request"]),
-            author=str(fields["author"]),
-            parent=str(fields["parent"]),
-            holds=tuple(Hold(**hold) for hold in fields["holds"]),
-            started_at=float(fields["started_at"]),
-            updated_at=float(fields["updated_at"]),
-            pid=int(fields["pid"]),
-            steps=tuple((str(name), float(at)) for name, at in fields["steps"]),
-            pins=tuple(ObjectId(oid) for oid in fields["pins"]),
-            made=tuple(ObjectId(oid) for oid in fields["made"]),
+            process_id=ProcessId(found["process_id"]),
+            named=bool(found["named"]),
+            request=Request(**found["request"]),
+            author=str(found["author"]),
+            parent=str(found["parent"]),
+            holds=tuple(Hold(**hold) for hold in found["holds"]),
+            started_at=float(found["started_at"]),
+            updated_at=float(found["updated_at"]),
+            pid=int(found["pid"]),
+            steps=tuple((str(name), float(at)) for name, at in found["steps"]),
+            pins=tuple(ObjectId(oid) for oid in found["pins"]),
+            made=tuple(ObjectId(oid) for oid in found["made"]),
             moves=tuple(
                 RefMove(
                     ref=move["ref"],
                     old=None if move["old"] is None else CommitId(move["old"]),
                     new=None if move["new"] is None else CommitId(move["new"]),
                 )
-                for move in fields["moves"]
+                for move in found["moves"]
             ),
-            error=(str(fields["error"][0]), decoded(fields["error"][1])),
-            plan=dict(fields["plan"]),
+            error=(str(found["error"][0]), decoded(found["error"][1])),
+            plan=dict(found["plan"]),
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"no process record: {error}") from error

@@ -104,7 +104,7 @@ def _lfs_install(context: CommandContext, given: argparse.Namespace) -> object:
 
     folder = agent.folder_of_repository(Path(context.db_dir or "."))
     if given.trust_bucket:
-        remote_settings.confirm_bucket(folder, given.trust_bucket)
+        remote_settings.trust_bucket(folder, given.trust_bucket)
     agent.install_agent(folder)
     buckets = remote_settings.unconfirmed_buckets(folder)
     tell = in_shell(context)

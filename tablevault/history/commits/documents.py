@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,17 +96,10 @@ class TableDocument:
 
     def encode(self) -> bytes:
         """Encode the document."""
-        fields: Fields = {
-            "id": self.id,
-            "description": self.description,
-            "multiple_artifacts": self.multiple_artifacts,
-            "side_effects": self.side_effects,
-            "created_by": self.created_by,
-            "created_at": self.created_at,
-        }
-        if self.artifact_instance:
-            fields["artifact_instance"] = self.artifact_instance
-        return encode_fields(fields)
+        found = _fields_of(self)
+        if not self.artifact_instance:
+            del found["artifact_instance"]
+        return encode_fields(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +122,10 @@ class BuilderRun:
     """What was expected, by earlier calls, when its calls began."""
     errors: int | None = None
     """Rows that stayed null because their calls failed; None for none."""
+
+    def known(self) -> Fields:
+        """Return what is known of it, by name."""
+        return {name: value for name, value in _fields_of(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +178,7 @@ class InstanceDocument:
             "origin": list(self.origin) if self.origin[0] else [],
         }
         if self.id:
+            runs = {name: run.known() for name, run in self.execution.items()}
             fields |= {
                 "id": self.id,
                 "table_id": self.table_id,
@@ -196,7 +195,7 @@ class InstanceDocument:
                 "builders": dict(self.builders),
                 "code": dict(self.code),
                 **({"shipped": dict(self.shipped)} if self.shipped else {}),
-                **({"execution": _runs(self.execution)} if self.execution else {}),
+                **({"execution": runs} if runs else {}),
                 "dtypes": dict(self.dtypes),
                 "digest": self.digest,
             }
@@ -293,19 +292,6 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
     )
 
 
-def _runs(execution: Mapping[str, BuilderRun]) -> Fields:
-    """Format what was done for each builder."""
-    return {
-        name: {
-            "computed": run.computed,
-            "reused": run.reused,
-            "reason": run.reason,
-            **{key: value for key in SPENT if (value := getattr(run, key)) is not None},
-        }
-        for name, run in execution.items()
-    }
-
-
 def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
     """Read what was done for each builder; what is no number counts as nothing."""
     found = fields.get("execution")
@@ -346,6 +332,11 @@ def _measure(value: object) -> float | None:
         return value if 0 <= value < math.inf else None
     whole = _amount(value)
     return None if whole is None else float(whole)
+
+
+def _fields_of(value: TableDocument | BuilderRun) -> Fields:
+    """Return the fields of a value by name, in their order."""
+    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
 
 
 def timestamp(at: float) -> str:
