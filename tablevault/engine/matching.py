@@ -77,7 +77,7 @@ def cells_equal(one: pd.Series, other: pd.Series) -> Mask:
         return np.zeros(len(one), dtype=np.bool_)
     one, other = one.reset_index(drop=True), other.reset_index(drop=True)
     if isinstance(one.dtype, pd.CategoricalDtype):
-        one, other = _without_categories(one), _without_categories(other)
+        one, other = one.astype(object), other.astype(object)
     if one.dtype == object or str(one.dtype) == ARTIFACT:
         one, other = _texts(one), _texts(other)
     null, others_null = one.isna().to_numpy(), other.isna().to_numpy()
@@ -104,11 +104,6 @@ def is_artifact(series: pd.Series) -> bool:
 def _same_dtype(one: pd.Series, other: pd.Series) -> bool:
     """Return whether the dtypes of two columns have the same name."""
     return one.dtype == other.dtype or dtype_name(one.dtype) == dtype_name(other.dtype)
-
-
-def _without_categories(series: pd.Series) -> pd.Series:
-    """Return a categorical column as objects."""
-    return series.astype(object)
 
 
 def _texts(series: pd.Series) -> pd.Series:

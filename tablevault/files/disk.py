@@ -95,6 +95,14 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder.glob(pattern))
 
 
+def entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
+    """List a folder, sorted; empty where there is none, or none that can be read."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Walk the files below a folder, in order, while others may take some of it away."""
     try:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol, Self
+from typing import IO, BinaryIO, Self
 
 from filelock import lock_descriptor, unlock_descriptor
 
@@ -16,18 +16,6 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 
 _BLOCK = 1 << 20
-
-
-class Written(Protocol):
-    """A complete, synced file beside the store, which can move it to its place."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is now, in the file system of the store."""
-
-    @property
-    def pointer(self) -> Pointer:
-        """The pointer of its bytes, which were hashed as they were written."""
 
 
 class Draft(io.RawIOBase, IO[bytes]):

@@ -22,7 +22,7 @@ from tablevault.files import links
 from tablevault.files.disk import hash_file, matching, sync_all, sync_folder
 from tablevault.files.locks import locked
 from tablevault.files.sqlite_cache import Disposable
-from tablevault.lfs.drafts import Draft, Partial, Written
+from tablevault.lfs.drafts import Draft, Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.text_cache import drop_text
 from tablevault.names import ObjectId
@@ -143,25 +143,25 @@ class ObjectStore:
         pointers = (draft.pointer for draft in drafts)
         return [pointer.oid for pointer in pointers if not self.has(pointer)]
 
-    def keep(self, drafts: Sequence[Written]) -> None:
-        """Move finished drafts into the store; call it within :meth:`locked`."""
+    def keep(self, files: Sequence[Draft | Partial]) -> None:
+        """Move finished files into the store; call it within :meth:`locked`."""
         folders: set[Path] = set()
         kept: dict[ObjectId, Stamp] = {}
-        for draft in drafts:
-            pointer = draft.pointer
+        for file in files:
+            pointer = file.pointer
             target = self._place(pointer.oid)
             is_here = not pointer.size or (target.exists() and self.is_sound(pointer))
             if pointer.oid in kept or is_here:
-                draft.path.unlink(missing_ok=True)
+                file.path.unlink(missing_ok=True)
                 continue
             if not target.parent.is_dir():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # The names of new folders have to last as well.
                 folders.update((target.parent.parent, self._objects))
-            draft.path.chmod(links.READ_ONLY)
+            file.path.chmod(links.READ_ONLY)
             back = time.time_ns() - _BACKDATE_NS
-            os.utime(draft.path, ns=(back, back))
-            draft.path.replace(target)
+            os.utime(file.path, ns=(back, back))
+            file.path.replace(target)
             folders.add(target.parent)
             kept[pointer.oid] = _stamp(target)
         sync_all(list(folders), sync_folder)
@@ -310,15 +310,15 @@ class ObjectStore:
             return False
         if stamp[1] != pointer.size:
             return False
-        if not self._hashed.knows(pointer.oid, stamp):
-            try:
-                is_right = hash_file(path) == pointer.oid
-            except FileNotFoundError:
-                is_right = False
-            if is_right:
-                self._hashed.remember([(pointer.oid, stamp)])
-            return is_right
-        return True
+        if self._hashed.knows(pointer.oid, stamp):
+            return True
+        try:
+            is_right = hash_file(path) == pointer.oid
+        except FileNotFoundError:
+            return False
+        if is_right:
+            self._hashed.remember([(pointer.oid, stamp)])
+        return is_right
 
     def is_object(self, path: Path, oid: ObjectId) -> bool:
         """Return whether `path` is a hard link to the object `oid`, checked earlier."""

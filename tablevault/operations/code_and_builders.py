@@ -9,7 +9,6 @@ from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.commits.change import BranchChange, Change
-from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import decode_text
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.model.instance import TempInstance
@@ -117,7 +116,8 @@ def _on_branch(
     branch, ref = tx.edited_branch(temp.ref), temp.ref
     message = tx.message(
         f"{ref.table}/{ref.version}: {what}",
-        [("Table", ref.table), ("Version", ref.version), ("Time", timestamp(at))],
+        [("Table", ref.table), ("Version", ref.version)],
+        at=at,
     )
     return Change(
         message=message,
@@ -307,7 +307,7 @@ class CreateCodeModule(Operation[Vault, VaultView, None]):
         subject = f"code: write {', '.join(self.texts)}"
         if not edits:
             subject = f"code: {', '.join(self.texts)} is there already"
-        return Change(message=tx.message(subject, [("Time", timestamp(at))]), main=edits)
+        return Change(message=tx.message(subject, at=at), main=edits)
 
 
 @operation("delete_code_module")
@@ -332,7 +332,7 @@ class DeleteCodeModule(Operation[Vault, VaultView, None]):
         """Remove the file."""
         refuse_unknown_module(self._name, list(view.snapshot.code_modules()))
         return Change(
-            message=tx.message(f"code: delete {self._name}", [("Time", timestamp(at))]),
+            message=tx.message(f"code: delete {self._name}", at=at),
             main=(Remove(path=code_path(self._name)),),
         )
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.documents import encode_fields, timestamp
+from tablevault.history.commits.documents import encode_fields
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.commits.vault_config import (
     UnknownSettingError,
@@ -110,7 +110,7 @@ class SetConfig(Operation[Vault, VaultView, None]):
         is_same = after == before
         subject = "config: no change" if is_same else f"config: {_shown(self.changes)}"
         return Change(
-            message=tx.message(subject, [("Time", timestamp(at))]),
+            message=tx.message(subject, at=at),
             main=() if is_same else (Put(path=VAULT_DOCUMENT, data=after.encode()),),
         )
 

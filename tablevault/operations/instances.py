@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.commits.change import BranchChange, Change
-from tablevault.history.commits.documents import InstanceDocument, timestamp
+from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
@@ -132,7 +132,8 @@ class CreateInstance(Operation[Vault, VaultView, Instance | None]):
         source = "" if prepared is None else f", from {prepared.instance_id}"
         message = tx.message(
             f"{temp.table}/{temp.version}: create instance, {kind}{source}",
-            [("Table", temp.table), ("Version", temp.version), ("Time", timestamp(at))],
+            [("Table", temp.table), ("Version", temp.version)],
+            at=at,
         )
         return Change(
             message=message,
@@ -239,14 +240,10 @@ class DeleteInstance(Operation[Vault, VaultView, str]):
         if is_temp_id(instance_id):
             return self._without_temp(view, tx, at)
         found = view.table(table).instance(instance_id, withdrawn_too=True)
-        pairs = [
-            ("Table", table),
-            ("Version", found.version),
-            ("Deletes", instance_id),
-            ("Time", timestamp(at)),
-        ]
+        subject = f"{table}/{found.version}: delete {instance_id}"
+        pairs = [("Table", table), ("Version", found.version), ("Deletes", instance_id)]
         return Change(
-            message=tx.message(f"{table}/{found.version}: delete {instance_id}", pairs, prepared),
+            message=tx.message(subject, pairs, prepared, at=at),
             main=tuple(_without(view.table(table), found)),
             untagged=(tag_ref(table, instance_id),),
         )
@@ -258,7 +255,8 @@ class DeleteInstance(Operation[Vault, VaultView, str]):
         return Change(
             message=tx.message(
                 f"{table}/{version}: delete temporary instance",
-                [("Table", table), ("Version", version), ("Time", timestamp(at))],
+                [("Table", table), ("Version", version)],
+                at=at,
             ),
             main=(),
             removed=(removed_branch(tx.edited_branch(temp.ref)),),

@@ -79,7 +79,8 @@ class CreateTable(Operation[Vault, VaultView, TableId]):
         return Change(
             message=tx.message(
                 f"{self.table_name}: create table",
-                [("Table", self.table_name), ("Table-Id", document.id), ("Time", timestamp(at))],
+                [("Table", self.table_name), ("Table-Id", document.id)],
+                at=at,
             ),
             main=(Put(path=table_document(self.table_name), data=document.encode()),),
         )
@@ -111,9 +112,8 @@ class RenameTable(Operation[Vault, VaultView, Sequence[EditedBranch]]):
         """Move its folder, its branches and its tags."""
         old, new = self.table_name, self.new_table_name
         _refuse_taken(view.snapshot, new)
-        document = view.table(old).document
-        pairs = rename_pairs(document, old, new, at)
-        message = tx.message(f"{old}: rename to {new}", pairs)
+        pairs = rename_pairs(view.table(old).document, old, new)
+        message = tx.message(f"{old}: rename to {new}", pairs, at=at)
         return renaming(view, prepared, old, new, message)
 
 
@@ -160,10 +160,9 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
             ("Deletes", table.id),
             # In the order of the parents of the commit, after the first.
             *(("Temp", branch.temp.version) for branch in prepared.branches),
-            ("Time", timestamp(at)),
         ]
         return Change(
-            message=tx.message(f"{name}: delete table", pairs, prepared.forgotten),
+            message=tx.message(f"{name}: delete table", pairs, prepared.forgotten, at=at),
             main=(Remove(path=table_dir(name)),),
             removed=tuple(removed_branch(branch) for branch in prepared.branches),
             untagged=tuple(tag_ref(name, each.instance_id) for each in table.instances()),
@@ -175,14 +174,13 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
         log_forgotten(prepared.forgotten)
 
 
-def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
+def rename_pairs(document: TableDocument, old: str, new: str) -> list[tuple[str, str]]:
     """Return the trailers of a renaming."""
     return [
         ("Table", new),
         ("Renames", old),
         ("Table-Id", document.id),
         ("Created", document.created_at),
-        ("Time", timestamp(at)),
     ]
 
 

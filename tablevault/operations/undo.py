@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tablevault.history.catalog.fold import DEACTIVATION
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.documents import timestamp
 from tablevault.history.git.commit_message import Message
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
@@ -152,10 +151,9 @@ def _plan_renaming(tx: Transaction, effect: UndoEffect, at: float) -> Change:
         raise table_changed(effect, new)
     if snapshot.has_table(old):
         raise path_changed(effect, table_document(old))
-    pairs = rename_pairs(snapshot.table(new), new, old, at)
-    message = tx.message(
-        _subject(effect), [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]]
-    )
+    pairs = rename_pairs(snapshot.table(new), new, old)
+    pairs.append(("Undoes", effect.process.process_id))
+    message = tx.message(_subject(effect), pairs, at=at)
     return renaming(effect.view, edited_branches(effect.view, tx, new), new, old, message)
 
 
@@ -184,8 +182,8 @@ def _message(tx: Transaction, effect: UndoEffect, main: Main, at: float) -> Mess
             *(("Restores", subject) for subject in effect.ended),
             *(("Deactivates", each) for each in effect.reactivated),
             *(("Reactivates", each) for each in effect.deactivated),
-            ("Time", timestamp(at)),
         ],
+        at=at,
     )
 
 

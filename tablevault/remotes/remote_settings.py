@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.documents import timestamp
 from tablevault.history.git.git_config import LFSCONFIG, read_committed_settings, read_settings
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.trees import Put
@@ -135,7 +134,7 @@ class AddRemote(Operation[Vault, VaultView, None]):
             text = Path(file.name).read_bytes()
         subject = f"remote {self.name}: data in {self.data}"
         return Change(
-            message=tx.message(subject, [("Time", timestamp(at))]),
+            message=tx.message(subject, at=at),
             main=(Put(path=LFSCONFIG, data=text),),
         )
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
-from tablevault.files.disk import Quarantine, matching
+from tablevault.files.disk import Quarantine, entries_of, matching
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.refs import RefBusyError, RefMove, RefMovedError
@@ -256,11 +256,7 @@ def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float
 
 def _older(folder: Path, age_s: float) -> Iterator[Path]:
     """List what lies in a folder and was changed or moved so long ago."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
+    for entry in entries_of(folder):
         with contextlib.suppress(FileNotFoundError):
             status = entry.stat(follow_symlinks=False)
             if time.time() - max(status.st_mtime, status.st_ctime) >= age_s:

@@ -113,7 +113,14 @@ class Transaction:
         self.allowed.extend(admitted.found)
         self._admitted += admitted.text
 
-    def message(self, subject: str, pairs: Iterable[tuple[str, str]], body: str = "") -> Message:
+    def message(
+        self,
+        subject: str,
+        pairs: Iterable[tuple[str, str]] = (),
+        body: str = "",
+        *,
+        at: float | None = None,
+    ) -> Message:
         """Return the message of the commit that represents the operation.
 
         Parameters
@@ -123,6 +130,8 @@ class Transaction:
         pairs : iterable of (str, str)
             Further trailers, without their prefix ``Vault-``; empty ones are left out. What looks
             like a key and was allowed becomes a trailer, too.
+        at : float, optional
+            The time of the change, if the pairs do not tell it.
         """
         record = self.record
         return Message(
@@ -134,6 +143,7 @@ class Transaction:
                     ("Process", record.process_id),
                     ("Parent-Process", record.parent),
                     *pairs,
+                    ("Time", "" if at is None else timestamp(at)),
                     *(("Allowed-Secret", str(found)) for found in dict.fromkeys(self.allowed)),
                     ("Started", timestamp(record.started_at)),
                 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.files.disk import entries_of
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
@@ -146,7 +147,7 @@ class InstanceBuilders:
     def _folders(self, snapshot: Snapshot) -> Iterator[TempRef]:
         """Walk the folders of versions, for which there may be no instance yet."""
         for table in snapshot.table_names():
-            for entry in _scan(f"{self._root}/{TABLES_DIR}/{table}"):
+            for entry in entries_of(f"{self._root}/{TABLES_DIR}/{table}"):
                 if entry.name != SHARED_ARTIFACTS and entry.is_dir(follow_symlinks=False):
                     temp = temp_of_builder(f"{TABLES_DIR}/{table}/{entry.name}/builders/x.yaml")
                     if temp is not None:
@@ -155,7 +156,7 @@ class InstanceBuilders:
     def _on_disk(self, folder: str) -> dict[str, BlobId]:
         """Return the git ids of the builder files in a folder, by path."""
         found = {}
-        for entry in _scan(f"{self._root}/{folder}"):
+        for entry in entries_of(f"{self._root}/{folder}"):
             path = f"{folder}/{entry.name}"
             is_builder = temp_of_builder(path) is not None and not is_hidden(entry.name)
             if is_builder and entry.is_file(follow_symlinks=False):
@@ -192,11 +193,3 @@ def make_temporary(repository: Repository, temp: TempRef, paths: Sequence[str]) 
         for file in files
     ]
     return " && ".join(shlex.join(words) for words in commands)
-
-
-def _scan(folder: str) -> list[os.DirEntry[str]]:
-    """List a folder, sorted; empty where there is none, or none that can be read."""
-    try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return []

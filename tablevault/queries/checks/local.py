@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tablevault.errors import TVBuilderError, TVFileError
-from tablevault.files.disk import files_below
+from tablevault.files.disk import entries_of, files_below
 from tablevault.history.catalog.catalog import Index
 from tablevault.history.catalog.in_memory import FreshIndex, wrong_with_index
 from tablevault.history.checkout.hand_edits import make_temporary
@@ -71,7 +71,7 @@ def check_state(vault: Vault) -> Iterator[Problem]:
         if _stat(vault.state / name) is None:
             yield _state(f".git/tablevault/{name}", "The folder is missing.")
     for folder in ("processes", "temp-folders"):
-        for entry in _entries(vault.state / folder):
+        for entry in entries_of(vault.state / folder):
             if not entry.is_file(follow_symlinks=False):
                 yield _state(f".git/tablevault/{folder}/{entry.name}", "It is no file.")
 
@@ -286,7 +286,7 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
     """Find temporary files and locks that nobody needs any more."""
     records = {record_file(record.process_id) for record in vault.records.every()}
     now = time.time()
-    for entry in _entries(vault.state / "tmp"):
+    for entry in entries_of(vault.state / "tmp"):
         if entry.name not in records and now - entry.stat().st_mtime > _LEFT_S:
             yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that crashed.")
     if vault.worktree.is_left_locked():
@@ -335,14 +335,6 @@ def _leftover(where: str, text: str, severity: Severity = "note") -> Problem:
         advice=Wording(Call("gc"), " removes it, too."),
         repairable=True,
     )
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder; empty where there is none."""
-    try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return []
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -21,7 +21,7 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 
 if TYPE_CHECKING:
-    from tablevault.lfs.drafts import Partial, Written
+    from tablevault.lfs.drafts import Partial
     from tablevault.progress import Progress
     from tablevault.remotes.lfs.transport import Transport
 
@@ -192,7 +192,7 @@ class _GitLfsFiles:
         """Do nothing."""
         return contextlib.nullcontext()
 
-    def keep(self, drafts: Sequence[Written]) -> None:
+    def keep(self, files: Sequence[Partial]) -> None:
         """Do nothing."""
 
 

@@ -25,7 +25,7 @@ from tablevault.history.git.git_config import (
     read_committed_settings,
     read_settings,
 )
-from tablevault.lfs.drafts import Partial, Written
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.progress import Progress
 from tablevault.remotes.http.retry import PassingError, limits_of
@@ -60,8 +60,8 @@ class ObjectFiles(Protocol):
     def locked(self) -> AbstractContextManager[None]:
         """Keep objects from coming and going meanwhile."""
 
-    def keep(self, drafts: Sequence[Written]) -> None:
-        """Make objects of finished files."""
+    def keep(self, files: Sequence[Partial]) -> None:
+        """Make objects of complete, synced files."""
 
 
 def open_transport(
