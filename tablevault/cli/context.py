@@ -35,19 +35,23 @@ class CommandContext:
         self.named_author = named_author
         self.is_quiet = is_quiet
 
+    @property
+    def named(self) -> str:
+        """Folder that the command line or the environment names; "" for none."""
+        return self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
+
     @cached_property
     def path(self) -> Path:
         """Folder of the vault: as it was named, else found from the current directory upwards."""
-        named = self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
-        if not named:
+        if not self.named:
             return find_vault(_current_folder())
-        if not Path(named).exists():
+        if not Path(self.named).exists():
             raise TVArgumentError(
-                f'There is no vault at "{named}": the folder does not exist.',
+                f'There is no vault at "{self.named}": the folder does not exist.',
                 Wording("Check --db-dir or TABLEVAULT_DIR, or make one: ", _CREATE, "."),
-                path=named,
+                path=self.named,
             )
-        return Path(named)
+        return Path(self.named)
 
     @cached_property
     def author(self) -> str:
@@ -60,7 +64,7 @@ class CommandContext:
 
     def _folder(self) -> Path:
         """Return the folder whose git configuration counts."""
-        named = Path(self.db_dir or os.environ.get("TABLEVAULT_DIR", "") or ".")
+        named = Path(self.named)
         return named if named.is_dir() else Path()
 
     def vault(self) -> Vault:

@@ -102,7 +102,7 @@ def _lfs_install(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault.remotes import remote_settings
     from tablevault.remotes.lfs import agent
 
-    folder = agent.folder_of_repository(Path(context.db_dir or "."))
+    folder = agent.folder_of_repository(Path(context.named))
     if given.trust_bucket:
         remote_settings.trust_bucket(folder, given.trust_bucket)
     agent.install_agent(folder)

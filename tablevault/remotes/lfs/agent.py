@@ -46,26 +46,39 @@ def install_agent(folder: Path) -> None:
         raise TVRemoteError("git-lfs is not installed.", "Install it: https://git-lfs.com.")
     from tablevault.history.git.git_program import run_git
 
-    root = folder_of_repository(folder)
     try:
-        run_git(["lfs", "install", "--local"], root)
+        run_git(["lfs", "install", "--local"], folder)
     except TVRemoteError:  # a vault has hooks of its own, which send objects
-        run_git(["lfs", "install", "--local", "--skip-repo"], root)
+        run_git(["lfs", "install", "--local", "--skip-repo"], folder)
     settings = {
         f"lfs.customtransfer.{AGENT}.path": sys.executable,
         f"lfs.customtransfer.{AGENT}.args": "-m tablevault lfs-agent",
         "lfs.standalonetransferagent": AGENT,
     }
     for key, value in settings.items():
-        run_git(["config", "--local", key, value], root)
+        run_git(["config", "--local", key, value], folder)
 
 
 def folder_of_repository(folder: Path) -> Path:
-    """Return the top folder of the repository that contains `folder`."""
-    from tablevault.history.git.git_program import run_git
+    """Return the top folder of the repository that contains `folder`.
 
-    printed = run_git(["rev-parse", "--show-toplevel"], folder)
-    return Path(printed.decode("utf-8", "surrogateescape").rstrip("\n"))
+    Raises
+    ------
+    TVRemoteError
+        None contains it, or git is not installed or refuses the repository.
+    """
+    from tablevault.history.git.git_program import call_git
+
+    done = call_git(["-C", str(folder), "rev-parse", "--show-toplevel"])
+    if done.returncode == 0:
+        return Path(done.stdout.decode("utf-8", "surrogateescape").rstrip("\n"))
+    reason = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
+    if reason.startswith("not a git repository") or not folder.is_dir():
+        reason = "it is in no git repository" if folder.is_dir() else "there is no such folder"
+    raise TVRemoteError(
+        f'There is no clone at "{folder.absolute()}": {reason}.',
+        "Go into a clone, or name one by --db-dir.",
+    )
 
 
 def serve(folder: Path, lines: Iterable[str], write: Write) -> None:

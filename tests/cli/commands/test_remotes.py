@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.looking import git
 
@@ -68,6 +71,28 @@ def test_add_may_stand_before_the_name_of_a_remote(made, run, tmp_path):
 def test_an_agent_that_git_lfs_needs_no_more_is_done(vault, run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run("lfs-agent") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (["mkdir", "x"], "it is in no git repository"),
+        (["true"], "there is no such folder"),
+        (["git", "init", "-q", "--bare", "x"], "this operation must be run in a work tree"),
+    ],
+)
+@pytest.mark.parametrize("is_of_environment", [False, True])
+def test_git_lfs_is_configured_in_a_clone_alone(
+    run, tmp_path, monkeypatch, make, reason, is_of_environment
+):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(make, check=True)
+    folder = str(tmp_path / "x")
+    if is_of_environment:
+        monkeypatch.setenv("TABLEVAULT_DIR", folder)
+    options = [] if is_of_environment else ["--db-dir", folder]
+    said = f'There is no clone at "{folder}": {reason}. Go into a clone, or name one by --db-dir.'
+    assert run(*options, "lfs-install") == (1, "", f"TableVault error: {said}\n")
 
 
 def test_a_bucket_that_cannot_be_confirmed_changes_nothing(made, run):
