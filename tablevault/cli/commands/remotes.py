@@ -45,6 +45,14 @@ def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     return TextOutput(text, {"path": str(path), "unconfirmed_buckets": buckets})
 
 
+def _trust_bucket(context: CommandContext, given: argparse.Namespace) -> object:
+    """Confirm a bucket for this vault."""
+    from tablevault.remotes import remote_settings
+
+    remote_settings.trust_bucket(context.read().path, given.url)
+    return None
+
+
 def _confirmations(buckets: Sequence[str], command: str, tell: Tell) -> list[str]:
     """Return how to confirm buckets."""
     text = 'Its data is in "{}". If you trust it: `tablevault {} {}`.'
@@ -188,7 +196,7 @@ COMMANDS = (
         summary="confirm the bucket in which a vault keeps data",
         details="Whoever may push can name a bucket in the history of a vault. Your vault uses it "
         "only after this command.",
-        run="remotes.remote_settings:trust_bucket",
+        run=_trust_bucket,
         arguments=(positional("url", "address of the bucket, as the error names it"),),
     ),
     Command(
