@@ -12,14 +12,7 @@ from tablevault.history.commits.documents import TableDocument
 from tablevault.history.commits.snapshot import Snapshot, unknown_table
 from tablevault.history.git.repository import Repository
 from tablevault.model.instance import Instance, TempInstance
-from tablevault.names import (
-    CommitId,
-    TableId,
-    TempRef,
-    check_version,
-    is_temp_id,
-    version_of,
-)
+from tablevault.names import CommitId, TableId, TempRef, check_version, is_temp_id, version_of
 from tablevault.transactions.parts import VaultParts
 from tablevault.wording import BLANK, Call, Either, Parameter, Wording
 

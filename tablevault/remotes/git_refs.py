@@ -12,13 +12,7 @@ from tablevault.errors import TableVaultError, TVRemoteError
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove
 from tablevault.names import MAIN, CommitId
-from tablevault.remotes.git_errors import (
-    GitFailure,
-    explain,
-    lacks_atomic,
-    listed,
-    read_failure,
-)
+from tablevault.remotes.git_errors import GitFailure, explain, lacks_atomic, listed, read_failure
 from tablevault.remotes.programs import ProgramResult, run
 
 # Git runs nothing from the vault, and checks objects as it unpacks them.

@@ -100,8 +100,10 @@ def _needed(vault: Vault, refs: Refs) -> set[ObjectId]:
                 Wording("Bring both up to date: ", Call("pull"), ", then ", Call("push"), "."),
                 remote=address,
             )
-    named = commits_of(repository, (each for there in refs.values() for each in there.values()))
-    branches = {*_branches(refs), *repository.temp_refs().values()} - {main}
+    tips = [(ref, tip) for there in refs.values() for ref, tip in there.items()]
+    named = commits_of(repository, (tip for _, tip in tips))
+    heads = (tip for ref, tip in tips if ref.startswith(_HEADS))
+    branches = {*heads, *repository.temp_refs().values()} - {main}
     found = pointers_of(repository, {*named, *branches})
     gone = vault.index.deleted_objects()
     needed = {pointer.oid for pointer in found if pointer.oid not in gone}
@@ -117,12 +119,6 @@ def _named(snapshot: Snapshot) -> Iterator[ObjectId]:
         if is_lfs_path(path):
             with contextlib.suppress(TVFileError):  # somebody committed the bytes themselves
                 yield snapshot.pointer_of(BlobId(entry.id), path).oid
-
-
-def _branches(refs: Refs) -> Iterator[CommitId]:
-    """Return the tips of all branches."""
-    for there in refs.values():
-        yield from (commit for ref, commit in there.items() if ref.startswith(_HEADS))
 
 
 def _refuse_change(remote: str, before: Refs, now: Refs, removed: int) -> None:

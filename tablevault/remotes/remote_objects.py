@@ -13,10 +13,7 @@ from pathlib import Path
 
 from tablevault.errors import TVFileError, TVRemoteError, TVTransferError
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.git_config import (
-    find_repository,
-    read_settings,
-)
+from tablevault.history.git.git_config import find_repository, read_settings
 from tablevault.history.git.reachability import pointers_of
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.pointer import Pointer

@@ -12,11 +12,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
-from tablevault.errors import (
-    TVCredentialsError,
-    TVRemoteError,
-    TVTransferError,
-)
+from tablevault.errors import TVCredentialsError, TVRemoteError, TVTransferError
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.credentials import origin_of, split_login
