@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 
 from tablevault.engine.syntax import syntax_tree
 from tablevault.errors import TVFileError, message_of
+from tablevault.names import check_module_name
 from tablevault.wording import Call, Wording, did_you_mean
 
 PACKAGE: Final = "tablevault.code"
@@ -315,6 +316,8 @@ class Code:
 
         Raises
         ------
+        TVArgumentError
+            No code module can have that name.
         TVFileError
             There is no such module or function, or the module cannot be executed; the text says
             why and where, and the cause is chained.
@@ -323,12 +326,11 @@ class Code:
             self.shipped.add(module)
             return shipped_function(module, function)
         if module not in self._sources:
-            raise TVFileError(
-                f'There is no code module "{module}".',
-                did_you_mean(module, self._sources)
-                or Wording("Create it: ", Call("create_code_module", module_name=module), "."),
-                module=module,
-            )
+            hint = did_you_mean(module, self._sources)
+            if not hint:
+                create = Call("create_code_module", module_name=check_module_name(module))
+                hint = Wording("Create it: ", create, ".")
+            raise TVFileError(f'There is no code module "{module}".', hint, module=module)
         modules = ModuleSet(self._sources, self._paths, self.used)
         SETS.register(modules, self._home, function)
         self._sets.append(modules)

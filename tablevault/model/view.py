@@ -192,12 +192,16 @@ class Table:
 
         Raises
         ------
+        TVArgumentError
+            No instance can be of that version.
         TVTableError
             No instance satisfies the conditions.
         """
         found = self.latest_or_none(version, active=active, successful=successful)
         if found is not None:
             return found
+        if version:
+            check_version(version)
         kinds = ["active"] * active + ["successful"] * successful + ["materialised"]
         of_version = f' of version "{version}"' if version else ""
         of = {"version": version} if version not in ("", "base") else {}

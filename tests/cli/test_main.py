@@ -134,6 +134,8 @@ write-instance w --csv ../x.csv --dependency nope | There is no table
 execute-instance w | `tablevault write-instance w --csv FILE --version base`
 get-dataframe reviews | -o/--output
 get-dataframe reviews -o - | `tablevault create-instance reviews`
+get-dataframe reviews -o - --version ../x | Version '../x' cannot be used
+calls reviews --version ../x | Version '../x' cannot be used
 get-dataframe reviews -o nope/x.csv | there is no folder
 get-dataframe reviews -o x.xlsx | .csv, .json, .jsonl, .parquet
 get-table-instances -o .. | is a folder

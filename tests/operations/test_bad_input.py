@@ -14,6 +14,7 @@ from tablevault import TableVault
 from tablevault.errors import (
     TableReferenceError,
     TableVaultError,
+    TVArgumentError,
     TVBuilderError,
     TVFileError,
     TVTableError,
@@ -528,3 +529,11 @@ def test_a_module_that_was_deleted_is_named(
     put(vault_path, "many", column("same").replace("code_module: work", "code_module: wrk"))
     error = fails(TVFileError, 'There is no code module "wrk"')
     assert 'Did you mean "work"' in str(error)
+
+
+def test_a_module_that_there_cannot_be_is_no_module_to_create(
+    fails: Fails, vault_path: Path
+) -> None:
+    put(vault_path, "many", column("same").replace("code_module: work", "code_module: ../x"))
+    error = fails(TVArgumentError, r"Code module name '\.\./x' cannot be used")
+    assert "create_code_module" not in str(error)

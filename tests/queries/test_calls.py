@@ -145,7 +145,7 @@ def test_written_instances_have_none(vault):
         ({"table_name": "t", "version": "large"}, TVTableError, 'of version "large"'),
         ({"table_name": "t", "instance_id": "base_1_x"}, TVArgumentError, "base_1_x"),
         ({"table_name": "t", "instance_id": "TEMP_large"}, TVArgumentError, "large"),
-        ({"table_name": "t", "version": "a/b"}, TVTableError, "a/b"),
+        ({"table_name": "t", "version": "a/b"}, TVArgumentError, "Version 'a/b' cannot be used"),
         ({"table_name": 3}, TVArgumentError, "Argument table_name of get_calls is 3"),
     ],
 )
