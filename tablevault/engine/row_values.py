@@ -245,7 +245,8 @@ def _texts(cells: np.ndarray[Any, Any]) -> pa.Array | None:
     if not _TEXT_TYPES.issuperset(map(type, cells)):
         return None
     try:
-        return pa.array(cells, pa.large_string())
+        # Arrow's own pool takes about twice the memory for many pieces of a hundred kilobytes.
+        return pa.array(cells, pa.large_string(), memory_pool=pa.system_memory_pool())
     except UnicodeEncodeError:  # a lone surrogate
         return None
 
