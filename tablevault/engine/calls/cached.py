@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
+from tablevault.engine.calls.claims import ATTEMPT, Claims, runs_loop
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger, OwnCalls
 from tablevault.engine.calls.records import NO_ROW, CallRecord, Outcome, error_text
@@ -35,8 +38,9 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
 
     During an execution a call with known arguments is not made again: its key is the code of
     `function`, with all code that it uses, and the arguments by value. So a change elsewhere, of a
-    parser for example, costs nothing, even after an execution that failed. Outside of an execution
-    the function is simply called. Exceptions are not cached.
+    parser for example, costs nothing, even after an execution that failed. While one row makes a
+    call, others with the same key wait for its result. Outside of an execution the function is
+    simply called. Exceptions are not cached: after one, the next of those that wait calls.
 
     If it returns the response of a provider, with ``usage``, and has not called
     :func:`tablevault.report_usage`, tokens and model are taken from the response.
@@ -77,11 +81,12 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
         made = begin(args, kwargs)
         if made is None:
             return function(*args, **kwargs)
-        if (found := made.find()) is not None:
-            return cast("R", found[0])
-        with made:
-            value = function(*args, **kwargs)
-        return cast("R", made.returned(value))
+        with made.claimed():
+            if (found := made.find()) is not None:
+                return cast("R", found[0])
+            with made:
+                value = function(*args, **kwargs)
+            return cast("R", made.returned(value))
 
     @functools.wraps(function)
     async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - any result
@@ -89,11 +94,12 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
         made = begin(args, kwargs)
         if made is None:
             return await cast("Any", function(*args, **kwargs))
-        if (found := made.find()) is not None:
-            return found[0]
-        with made:
-            value = await cast("Any", function(*args, **kwargs))
-        return made.returned(value)
+        async with made.claimed_async():
+            if (found := made.find()) is not None:
+                return found[0]
+            with made:
+                value = await cast("Any", function(*args, **kwargs))
+            return made.returned(value)
 
     return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
 
@@ -101,6 +107,7 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
 _IN_MEMORY = 10_000
 """Calls of a function that are kept in memory, too."""
 _UNSTORABLE = "is of a type that cannot be"
+_RETURNED: Final = "what it returns"
 
 
 class _Key:
@@ -129,7 +136,27 @@ class _CachedCall:
             key.column if outer is None else outer.builder, None if outer is None else outer.meter
         )
         self._charging = charging(self._usage)
-        self._began_at, self._began = time.time(), time.perf_counter()
+        self._began_at = self._began = 0.0
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Run the body once nobody else makes the same call; others wait for its end."""
+        while True:
+            with self._calls.claim(self._key, is_async=False) as other:
+                if other is None:
+                    yield
+                    return
+                ATTEMPT.get().wait_for(other)
+
+    @asynccontextmanager
+    async def claimed_async(self) -> AsyncIterator[None]:
+        """Do the same in a coroutine."""
+        while True:
+            with self._calls.claim(self._key, is_async=True) as other:
+                if other is None:
+                    yield
+                    return
+                await asyncio.wrap_future(other)
 
     def find(self) -> tuple[Any] | None:
         """Return the recorded result in a tuple; None if there is none."""
@@ -137,6 +164,7 @@ class _CachedCall:
 
     def __enter__(self) -> None:
         """Begin."""
+        self._began_at, self._began = time.time(), time.perf_counter()
         self._charging.__enter__()
 
     def __exit__(
@@ -162,7 +190,7 @@ class _CachedCall:
 
     def _unrecorded(self, value: object, why: str) -> object:
         """Return the result unrecorded; charge its usage to the enclosing call."""
-        self._calls.warn_once(self._key.name, "what it returns", why)
+        self._calls.warn_once(self._key.name, _RETURNED, why)
         used = self._usage.close()
         if self._outer is not None:
             self._outer.add(used, is_metered=True)
@@ -218,7 +246,8 @@ class CachedCalls:
         self._codes: dict[str, bytes] = {}
         self._earlier: dict[str, OwnCalls] = {}
         self._latest: dict[str, dict[Inputs, CallRecord]] = {}
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+        self._claims = Claims()
         self._lock = threading.RLock()
 
     @property
@@ -252,6 +281,16 @@ class CachedCalls:
             self.warn_once(name, "an argument")
             return None
         return _Key(name, inputs, self._code(function, name))
+
+    def claim(self, key: _Key, *, is_async: bool) -> AbstractContextManager[Future[None] | None]:
+        """Claim a call, see `Claims.claim`.
+
+        A thread that runs an event loop waits in coroutines only, and others only outside of them:
+        a loop that is blocked, or one of another kind than asyncio's, might not go on. Nobody waits
+        for a function whose results are not recorded.
+        """
+        may_wait = runs_loop() is is_async and (key.name, _RETURNED) not in self._warned
+        return self._claims.claim(key.inputs, may_wait=may_wait)
 
     def find(self, key: _Key) -> tuple[Any] | None:
         """Return the recorded result of a call in a tuple; None if there is none."""
@@ -298,9 +337,9 @@ class CachedCalls:
     def warn_once(self, name: str, what: str, why: str = _UNSTORABLE) -> None:
         """Warn, once, that calls of a function cannot be recorded."""
         with self._lock:
-            if name in self._warned:
+            if (name, what) in self._warned:
                 return
-            self._warned.add(name)
+            self._warned.add((name, what))
         _log.warning('Calls of "%s" are not recorded: %s %s.', name, what, why)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.usage import Usage
 
 
@@ -54,13 +55,6 @@ class CallExecutor(Protocol):
 
 
 _LOOK_S: Final = 0.1
-
-
-class AbandonedError(BaseException):
-    """Ends a wait in a thread whose execution ends: its call is not needed any more.
-
-    Like an interrupt it passes ``except Exception``.
-    """
 
 
 class Stop:

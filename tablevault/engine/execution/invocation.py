@@ -8,7 +8,6 @@ import concurrent.futures
 import contextlib
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -18,8 +17,8 @@ from queue import Empty, SimpleQueue
 from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeVar
 
+from tablevault.engine.calls.claims import ATTEMPT, CallAttempt, runs_loop
 from tablevault.engine.calls.usage import CURRENT, Usage
-from tablevault.engine.execution.concurrency import AbandonedError
 
 T = TypeVar("T")
 
@@ -110,8 +109,14 @@ class Coroutines:
         """Cancel all that run; from now on none begins."""
         with self._lock:
             self._is_cancelled = True
-            for running in self._running:
-                running.cancel()
+            if running := tuple(self._running):  # all at once: one may wait for another
+                _own_loop().loop.call_soon_threadsafe(_cancel_all, running)
+
+
+def _cancel_all(running: Iterable[_Running]) -> None:
+    """Cancel coroutines, in the thread of the loop."""
+    for each in running:
+        each.cancel_here()
 
 
 class _Running:
@@ -128,7 +133,7 @@ class _Running:
 
     def cancel(self) -> None:
         """Cancel it."""
-        self._loop.call_soon_threadsafe(self._cancel)
+        self._loop.call_soon_threadsafe(self.cancel_here)
 
     def result(self) -> Any:  # noqa: ANN401 - coroutines return anything
         """Wait for the result; an interrupt cancels it."""
@@ -168,7 +173,7 @@ class _Running:
         if self._is_cancelled:
             self._task.cancel()
 
-    def _cancel(self) -> None:
+    def cancel_here(self) -> None:
         """Cancel it, in the thread of the loop."""
         self._is_cancelled = True
         if self._task is not None:
@@ -225,7 +230,7 @@ class Invoker:
         KeyboardInterrupt
             At once, also while the function goes on in its own thread; its result is dropped.
         """
-        if not _runs_loop():
+        if not runs_loop():
             return function(*args, **kwargs)
         made: R = self._elsewhere(lambda: function(*args, **kwargs), None)
         return made
@@ -234,7 +239,7 @@ class Invoker:
         self, usage: Usage, call: Callable[[], Any], timeout_s: float | None, *, is_async: bool
     ) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call; see `CallExecutor`."""
-        if (timeout_s is None or is_async) and not _runs_loop():
+        if (timeout_s is None or is_async) and not runs_loop():
             return self._charged(usage, timeout_s, call)
         return self._elsewhere(
             lambda: self._charged(usage, timeout_s, call), None if is_async else timeout_s
@@ -261,7 +266,7 @@ class Invoker:
     def _elsewhere(self, call: Callable[[], Any], timeout_s: float | None) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call in a thread that belongs to this one."""
         away = getattr(self._threads, "away", None)
-        if away is None or away.is_left:
+        if away is None or away.attempt.is_left:
             away = self._threads.away = _Away(self._is_cancelled)
             self._all.append(away)
         return away.call(call, timeout_s)
@@ -290,8 +295,7 @@ class _Away:
     """
 
     def __init__(self, is_cancelled: threading.Event) -> None:
-        self.is_left = False
-        self._is_cancelled = is_cancelled
+        self.attempt = CallAttempt(is_cancelled)
         self._calls: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._context: Context = copy_context()
@@ -305,7 +309,7 @@ class _Away:
         try:
             result, error = self._wait(timeout_s)
         except BaseException:  # what comes later belongs to no call any more
-            self.is_left = True
+            self.attempt.leave()
             self.close()
             raise
         if error is not None:
@@ -324,8 +328,7 @@ class _Away:
                 return self._results.get(timeout=max(0.0, min(_LOOK_S, end - time.monotonic())))
             if time.monotonic() >= end:
                 raise timed_out(timeout_s)
-            if self._is_cancelled.is_set():
-                raise AbandonedError
+            self.attempt.check()
 
     def close(self) -> None:
         """Let the thread end after the call that it makes."""
@@ -333,6 +336,7 @@ class _Away:
 
     def _work(self) -> None:
         """Make calls until there are no more; in a forked process there is no caller."""
+        self._context.run(ATTEMPT.set, self.attempt)
         while (function := self._calls.get()) is not None:
             result: Any = None
             raised: BaseException | None = None
@@ -343,9 +347,3 @@ class _Away:
             if os.getpid() != self._pid:
                 return
             self._results.put((result, raised))
-
-
-def _runs_loop() -> bool:
-    """Return whether this thread runs an event loop of asyncio."""
-    asyncio = sys.modules.get("asyncio.events")
-    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - get_running_loop raises, at ten times the cost

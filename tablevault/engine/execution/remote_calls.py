@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tablevault.engine.builders.resolve_fields import ResolvedBuilder
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.code import ModuleSet
-from tablevault.engine.execution.concurrency import AbandonedError
 from tablevault.engine.execution.executors import (
     forget_task,
     has_workers,

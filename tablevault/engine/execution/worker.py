@@ -24,9 +24,10 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from tablevault.engine.calls.cached import refusing
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.usage import Meter, Usage, UsageReport, accepting_usage
 from tablevault.engine.code import SETS, ModuleSet, function_in, shipped_function
-from tablevault.engine.execution.concurrency import AbandonedError, Stop, call_rows
+from tablevault.engine.execution.concurrency import Stop, call_rows
 from tablevault.engine.execution.file_transfer import NewFile, VaultHome, WorkerFiles
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.live_items import FileItems, Item, live_items, rest_of

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.execution import concurrency
-from tablevault.engine.execution.concurrency import AbandonedError, Stop, call_rows
+from tablevault.engine.execution.concurrency import Stop, call_rows
 from tests.looking import interrupt_who_waits
 
 

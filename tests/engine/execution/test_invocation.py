@@ -13,8 +13,8 @@ import threading
 
 import pytest
 
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.concurrency import AbandonedError
 from tablevault.engine.execution.invocation import Coroutines, Invoker, _Running
 from tablevault.errors import user_line
 

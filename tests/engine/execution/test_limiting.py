@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import UsageReport
 from tablevault.engine.execution.budgets import Budget, RunLimits
-from tablevault.engine.execution.concurrency import AbandonedError, Stop
+from tablevault.engine.execution.concurrency import Stop
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.errors import TVBudgetError
 from tablevault.limits_and_prices import Limits, Price
