@@ -12,6 +12,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.engine.calls.store import CallStore
+from tests.engine.calls.old_files import make_version_2
 from tests.faults.scenarios import AUTHOR
 from tests.looking import check_clean, state_of
 
@@ -145,6 +146,7 @@ def test_a_full_file_system_costs_what_did_not_fit_alone(
         ("index.sqlite", False),
         ("checked-out", False),
         ("another interpreter", False),
+        ("version 3", False),
     ],
 )
 def test_a_read_only_file_system_is_read(
@@ -158,6 +160,8 @@ def test_a_read_only_file_system_is_read(
     if missing == "another interpreter":  # opened it last, maybe on another computer
         driver = "merge.tablevault.driver"
         subprocess.run(["git", "-C", path, "config", driver, "/none/python"], check=True)
+    elif missing == "version 3":
+        make_version_2(path / ".git/tablevault/calls.sqlite")
     elif missing:
         (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)

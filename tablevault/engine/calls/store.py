@@ -389,8 +389,11 @@ class CallStore:
     def index(self) -> str:
         """Enter all calls into the index of inputs; return the condition of queries that use it.
 
-        Where the user may not write, calls stay outside of the index, and queries read all of them.
+        Where the user may not write, calls stay outside of the index, and queries read all of them;
+        in a file of version 2 all are in it.
         """
+        if self._is_read_only and self._first("PRAGMA user_version", ()) == (2,):
+            return "TRUE"
         if not self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
             return INDEXED
         if self._is_read_only:

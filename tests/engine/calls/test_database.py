@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.store import CallStore
+from tests.engine.calls.old_files import make_version_2
 
 CODE = b"c" * 16
 CALL = CallRecord(0, "b", 0, b"arguments-------row00000", CODE, "ok", "[1]", 1.0, 0.5, None)
@@ -18,13 +17,7 @@ def test_a_file_of_the_version_before_is_upgraded(tmp_path):
     execution = store.begin("t", "p", forget=False)
     store.write(execution, [CALL])
     store.close()
-    with sqlite3.connect(path) as connection:
-        connection.executescript(
-            "DROP INDEX calls_by_inputs; DROP INDEX calls_unindexed;"
-            " ALTER TABLE calls DROP COLUMN unindexed;"
-            " CREATE INDEX calls_by_inputs ON calls (inputs); PRAGMA user_version = 2"
-        )
-    connection.close()
+    make_version_2(path)
     assert store.find([CALL.inputs], CODE)
     store.write(execution, [LATER], longest_unindexed_s=0.001)
     assert store.find([LATER.inputs], CODE)
