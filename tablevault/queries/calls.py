@@ -334,7 +334,7 @@ def _of_temp(vault: Vault, temp: TempInstance) -> pd.DataFrame:
 def _shown(
     vault: Vault, calls: pd.DataFrame, builders: Sequence[str], texts: Mapping[str, bytes]
 ) -> pd.DataFrame:
-    """Return calls as they are shown: by builder and row, failed ones first; rows without place."""
+    """Return calls as they are shown: by builder and row, failed ones first, then as recorded."""
     import pandas as pd
 
     places = {name: place for place, name in enumerate(builders)}
@@ -343,8 +343,8 @@ def _shown(
         _is_of_row=calls["row"].fillna(-1) >= 0,
         _has_value=calls["outcome"] == "ok",
     ).sort_values(
-        ["_place", "builder", "_is_of_row", "row", "_has_value", "started_at"],
-        ascending=[True, True, False, True, True, True],
+        ["_place", "builder", "_is_of_row", "row", "_has_value"],
+        ascending=[True, True, False, True, True],
         kind="stable",
         ignore_index=True,
     )
