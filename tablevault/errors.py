@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
@@ -192,6 +193,14 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - whatever it is, it must not hide the exception itself
         return "it gives no text"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the text of an exception; of one of the operating system no number, but the path."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return message_of(error)
+    path = error.filename
+    return error.strerror if path is None else f'{error.strerror}: "{os.fsdecode(path)}"'
 
 
 def user_traceback(error: BaseException) -> TracebackType | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import multiprocessing
 import pickle
@@ -10,7 +11,13 @@ import pickle
 import pytest
 
 from tablevault import errors
-from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError, TVLockError
+from tablevault.errors import (
+    TableReferenceError,
+    TableVaultError,
+    TVArgumentError,
+    TVLockError,
+    reason_of,
+)
 from tablevault.names import check_table_name
 
 KINDS = sorted(
@@ -102,3 +109,17 @@ def test_a_reference_error_marks_the_place(text, start, end, marked):
 
 def test_a_reference_error_without_a_place_is_like_any_other():
     assert str(TableReferenceError("Unknown.", "Look.")) == "Unknown. Look."
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), 'Permission denied: "a/b"'),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (FileNotFoundError(errno.ENOENT, "No such file", b"\xff"), 'No such file: "\udcff"'),
+        (OSError("Not a Parquet file"), "Not a Parquet file"),
+        (KeyError("x"), "'x'"),
+    ],
+)
+def test_a_reason_names_the_path_and_no_number(error, text):
+    assert reason_of(error) == text

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError, output_file
 from tablevault.cli.output import FileOutput, show
-from tablevault.errors import TVFileError, message_of
+from tablevault.errors import TVFileError, reason_of
 
 if TYPE_CHECKING:
     import logging
@@ -162,7 +162,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     """Put the exception of a record into its message."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        text = " ".join(message_of(error).split())
+        text = " ".join(reason_of(error).split())
         record.msg = f"{record.getMessage()} ({type(error).__name__}: {text})"
         record.args, record.exc_info = (), None
     return True

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tablevault.errors import TableVaultError
+from tablevault.errors import TableVaultError, reason_of
 from tablevault.history.git.git_config import storage_settings
 from tablevault.lfs.pointer import LONGEST_POINTER, decode_pointer
 from tablevault.lfs.store import ObjectStore
@@ -171,7 +171,7 @@ def _serve(store: ObjectStore, request: dict[str, str], source: BinaryIO, sink: 
     except (TableVaultError, OSError) as error:
         while content.read(_BLOCK):
             pass
-        sys.stderr.write(f"tablevault: {request.get('pathname', '')}: {error}\n")
+        sys.stderr.write(f"tablevault: {request.get('pathname', '')}: {reason_of(error)}\n")
         write_lines(sink, "status=error")
         return
     write_lines(sink)

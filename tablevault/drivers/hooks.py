@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
+from tablevault.errors import TableVaultError, TVBuilderError, TVFileError, reason_of
 from tablevault.history.checkout.hand_edits import make_temporary
 from tablevault.history.commits.documents import decode_vault
 from tablevault.history.commits.snapshot import decode_text
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
     except TableVaultError as error:
         _say(f"{name}: {error.formatted(_in_shell)}")
     except Exception as error:  # noqa: BLE001 - git shows a person what a hook says
-        _say(f"{name}: {type(error).__name__}: {error}")
+        _say(f"{name}: {type(error).__name__}: {reason_of(error)}")
     return 0 if name.startswith("post-") else 1
 
 

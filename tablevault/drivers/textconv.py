@@ -108,7 +108,7 @@ def main() -> int:
     try:
         text = show(sys.argv[-1])
     except OSError as error:
-        sys.stderr.write(f"tablevault: {error}\n")
+        sys.stderr.write(f'tablevault: "{sys.argv[-1]}" cannot be read: {error.strerror}\n')
         return 1
     try:
         sys.stdout.buffer.write(text)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, message_of
+from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, reason_of
 from tablevault.files.disk import Quarantine, remove, size_of
 from tablevault.history.catalog.catalog import expected_tags
 from tablevault.history.catalog.in_memory import FreshIndex
@@ -90,7 +90,7 @@ def _repair_all(vault: Vault, problems: Sequence[Problem]) -> None:
             # The next look finds what is left.
             is_clear = isinstance(error, OSError | TableVaultError)
             text = "Not everything of kind %s was repaired: %s"
-            _log.warning(text, kind, message_of(error), exc_info=not is_clear)
+            _log.warning(text, kind, reason_of(error), exc_info=not is_clear)
 
 
 def _repair_state(vault: Vault, problems: Sequence[Problem]) -> None:

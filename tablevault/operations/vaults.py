@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
+from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError, reason_of
 from tablevault.files.disk import files_below, sync_file
 from tablevault.files.vault_folders import (
     building,
@@ -474,7 +474,8 @@ def _extract(source: Path, target: Path) -> None:
         ) from error
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, KeyError) as error:
         raise TVArgumentError(
-            f'"{source}" cannot be unpacked: {error}.', "If it is damaged, restore it from a copy."
+            f'"{source}" cannot be unpacked: {reason_of(error)}.',
+            "If it is damaged, restore it from a copy.",
         ) from error
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.errors import TVArgumentError, TVTableError, reason_of
 from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table
 from tablevault.names import BlobId, artifacts_dir, is_temp_id, version_of
@@ -139,7 +139,7 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
         ) from error
     except (pyarrow.ArrowException, OSError) as error:
         raise TVTableError(
-            f'"{path}" cannot be opened as a dataset: {error}',
+            f'"{path}" cannot be opened as a dataset: {reason_of(error)}',
             Wording(
                 "It is damaged or not Parquet: ", OperationName("get_dataframe"), " may tell more."
             ),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, reason_of
 from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.git import object_files
 from tablevault.history.git.object_files import Refs
@@ -178,6 +178,6 @@ def _unknown(what: str, error: Exception) -> Problem:
         kind="repository",
         severity="error",
         where=what,
-        text=f"It could not be checked: {type(error).__name__}: {error}.",
+        text=f"It could not be checked: {type(error).__name__}: {reason_of(error)}.",
         advice="Compare with `git fsck --full`, and restore from another clone.",
     )

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 
 from tablevault import errors
-from tablevault.errors import TableVaultError, TVProcessError, message_of
+from tablevault.errors import TableVaultError, TVProcessError, message_of, reason_of
 from tablevault.files.locks import Lock, locked
 from tablevault.names import ProcessId
 from tablevault.transactions.begin import take_process
@@ -95,7 +95,9 @@ def launch(
                 is_taken = bool(answer.readline())
         except OSError as error:
             lock.release()
-            raise _give_up(parts, record, log, f"it could not be started, {error}") from error
+            raise _give_up(
+                parts, record, log, f"it could not be started, {reason_of(error)}"
+            ) from error
         # Not readable in time: it is still at it, and tells no one but its log.
         waiting = select.poll()
         waiting.register(answer, select.POLLIN)

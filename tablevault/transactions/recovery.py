@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from tablevault.errors import TVFileError, TVLockError, TVProcessError
+from tablevault.errors import TVFileError, TVLockError, TVProcessError, reason_of
 from tablevault.files.disk import Quarantine, entries_of, matching
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
@@ -153,7 +153,7 @@ def finish_moves(parts: VaultParts, record: Record) -> bool:
             try:
                 parts.move([move], f"recover {record.request.operation}")
             except (RefMovedError, RefBusyError, TVLockError, OSError) as error:
-                _log.warning("Ref %s could not be moved: %s", move.ref, error)
+                _log.warning("Ref %s could not be moved: %s", move.ref, reason_of(error))
                 complete = False
     return complete
 

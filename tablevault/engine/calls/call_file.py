@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.matching import Rows
 from tablevault.engine.row_values import cells_of, decode_values, encode_values
+from tablevault.errors import reason_of
 
 METADATA: Final = b"tablevault.calls"
 KEY_BYTES: Final = 10
@@ -171,7 +172,9 @@ class CallFile:
             table = file.read().unify_dictionaries()
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise CallFileError(f"it is damaged ({type(error).__name__}: {error})") from error
+            raise CallFileError(
+                f"it is damaged ({type(error).__name__}: {reason_of(error)})"
+            ) from error
         if not table.schema.equals(SCHEMA):
             raise CallFileError("its columns are others")
         outcomes = pc.unique(table.column("outcome").cast(pa.string())).to_pylist()

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 from tablevault.engine.builders.field_values import ExecutorName, parse_executor
-from tablevault.errors import TVExecutorError, message_of
+from tablevault.errors import TVExecutorError, message_of, reason_of
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class Executors:
             client = connect(f"tcp://{address}", set_as_default=False)
         except (OSError, ValueError) as error:
             raise TVExecutorError(
-                f'The Dask scheduler "dask://{address}" cannot be reached: {message_of(error)}.',
+                f'The Dask scheduler "dask://{address}" cannot be reached: {reason_of(error)}.',
                 "Start it with `dask scheduler`, and check host and port.",
             ) from error
         self._closing.callback(client.close)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pygit2
 
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, reason_of
 from tablevault.files.disk import files_below, hash_file
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.index_file import GitIndex, read_index
@@ -137,7 +137,11 @@ class Inspection:
         except (OSError, KeyError, pygit2.GitError) as error:
             # The check of git's objects reports a blob that cannot be read.
             return _problem(
-                file.path, f"It cannot be compared: {error}.", "", "note", repairable=False
+                file.path,
+                f"It cannot be compared: {reason_of(error)}.",
+                "",
+                "note",
+                repairable=False,
             )
         # An edit by hand is nothing to repair.
         back = f"`git checkout -- {shlex.quote(file.path)}`"

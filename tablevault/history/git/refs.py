@@ -13,7 +13,7 @@ from pathlib import Path
 import pygit2
 import pygit2.transaction
 
-from tablevault.errors import TVLockError
+from tablevault.errors import TVLockError, reason_of
 from tablevault.files.disk import replace_file, sync_file, sync_folder
 from tablevault.history.git.repository import Repository
 from tablevault.names import MAIN, CommitId
@@ -160,7 +160,9 @@ def _sync_refs(repository: Repository, moves: Iterable[RefMove]) -> None:
             try:
                 sync_file(path)
             except OSError as error:
-                _log.warning("Ref %s has moved, but may not survive: %s", move.ref, error)
+                _log.warning(
+                    "Ref %s has moved, but may not survive: %s", move.ref, reason_of(error)
+                )
     for folder in folders:
         sync_folder(folder)
 

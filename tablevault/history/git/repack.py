@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVFileError
+from tablevault.errors import TableVaultError, TVFileError, reason_of
 from tablevault.files.disk import matching, written_at
 from tablevault.files.locks import locked
 from tablevault.history.git.git_program import SYNCED, run_git
@@ -66,7 +66,9 @@ def pack_if_many(repository: Repository, state: Path) -> None:
     except TimeoutError:
         return
     except (OSError, TableVaultError) as error:
-        _log.warning("Loose git objects could not be packed, and stay as they are: %s", error)
+        _log.warning(
+            "Loose git objects could not be packed, and stay as they are: %s", reason_of(error)
+        )
 
 
 def prune(git_dir: Path, state: Path, reach: Reachability, how: Prune) -> int:

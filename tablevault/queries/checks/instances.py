@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
-from tablevault.errors import TableVaultError
+from tablevault.errors import TableVaultError, reason_of
 from tablevault.history.catalog.catalog import Catalog, IndexedInstance, expected_tags
 from tablevault.history.commits.altered_instances import (
     Made,
@@ -104,7 +104,7 @@ def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> I
         except TableVaultError as error:
             wrong = error.message
         except (KeyError, OSError) as error:
-            wrong = f"It cannot be read: {error}."
+            wrong = f"It cannot be read: {reason_of(error)}."
         if wrong:
             yield Problem(
                 kind="dataframe",

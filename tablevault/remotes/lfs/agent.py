@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tablevault.errors import TableVaultError, TVRemoteError, TVTransferError
+from tablevault.errors import TableVaultError, TVRemoteError, TVTransferError, reason_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 
@@ -213,7 +213,7 @@ def _message(error: TableVaultError | OSError) -> str:
     """Return the text of an error; of an unconfirmed bucket with the command that confirms it."""
     if isinstance(error, TableVaultError) and "bucket" in error.facts:
         return f"{error.message} If it is the right one: tablevault lfs-install --trust-bucket URL."
-    return str(error)
+    return reason_of(error)
 
 
 def main() -> None:
