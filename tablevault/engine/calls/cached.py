@@ -23,7 +23,7 @@ from tablevault.engine.calls.usage import CURRENT, Usage, charging, usage_in
 from tablevault.engine.code import plain_name
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import decode_values, encode_values
-from tablevault.errors import TVBuilderError
+from tablevault.errors import TVExecutorError
 from tablevault.frames.tagged_json import UnstorableValueError
 from tablevault.secrets import leaked
 
@@ -354,6 +354,7 @@ class RefusedCalls(CachedCalls):
 
     def __init__(self, builder: str) -> None:
         self._builder = builder
+        self.refusal: TVExecutorError | None = None
 
     @property
     def is_open(self) -> bool:
@@ -368,12 +369,13 @@ class RefusedCalls(CachedCalls):
     ) -> NoReturn:
         """Refuse a call: it might be paid for although it is recorded."""
         name = f"{plain_name(function.__module__)}.{function.__qualname__}"
-        raise TVBuilderError(
+        self.refusal = TVExecutorError(
             f'Builder "{self._builder}": function "{name}" is decorated with cached, and its '
             "records cannot be read in a worker process.",
             "Write executor: threads into the builder, or do without cached.",
             builder=self._builder,
         )
+        raise self.refusal
 
 
 _current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls", default=None)
@@ -399,3 +401,9 @@ def refusing(builder: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def refusal() -> TVExecutorError | None:
+    """Return why a call of a cached function was refused; code of the user may have caught it."""
+    calls = _current.get()
+    return calls.refusal if isinstance(calls, RefusedCalls) else None

@@ -23,7 +23,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from tablevault.engine.calls.cached import refusing
+from tablevault.engine.calls.cached import refusal, refusing
 from tablevault.engine.calls.claims import AbandonedError
 from tablevault.engine.calls.usage import Meter, Usage, UsageReport, accepting_usage
 from tablevault.engine.code import SETS, ModuleSet, function_in, shipped_function
@@ -423,6 +423,8 @@ def _outcome(
         error, value = raised(problem), None
         if not isinstance(problem, Exception):
             stop.set()
+    if (refused := refusal()) is not None:
+        error, value = raised(refused), None
     seconds = time.perf_counter() - began
     if items is not None:
         items = rest_of(task.once or task.item_file, items)

@@ -278,10 +278,26 @@ def test_a_dataframe_argument_is_each_calls_own(bench, pool):
     assert bench.run(pool, code, arguments=arguments) == [42 + n for n in range(6)]
 
 
-def test_cached_calls_are_refused_where_their_records_are_out_of_reach(bench, processes):
-    code = "@cached\ndef ask(id):\n    return id\ndef f(id):\n    return ask(id)\n"
-    with pytest.raises(TVBuilderError, match=r'"work\.ask" is decorated with cached'):
-        bench.run(processes, code)
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [
+        ("return ask(id)", {}),
+        ("return ask(id)", {"on_error": "keep", "retry": {"times": 3, "wait_s": 60}}),
+        ("try:\n        return ask(id)\n    except Exception:\n        return -1", {}),
+        (
+            "try:\n        return ask(id)\n    except Exception:\n        raise ValueError",
+            {"on_error": "keep"},
+        ),
+    ],
+    ids=["plain", "kept and retried", "caught", "raised as another"],
+)
+def test_cached_calls_are_refused_where_their_records_are_out_of_reach(
+    bench, processes, answer, fields
+):
+    code = f"@cached\ndef ask(id):\n    return id\ndef f(id):\n    {answer}\n"
+    with pytest.raises(TVExecutorError, match=r'"work\.ask" is decorated with cached'):
+        bench.run(processes, code, **fields)
+    assert bench.vault.get_table_instances("t") == []
 
 
 def test_cached_calls_are_recorded_in_threads(bench, threads):
