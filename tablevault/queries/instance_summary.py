@@ -408,7 +408,7 @@ class DetailsReader:
                 content = self.vault.repository.read_blob(BlobId(blob))
             except (KeyError, ValueError):
                 return None
-            lines = content.decode("utf-8-sig", "replace").splitlines()
+            lines = redact(content.decode("utf-8-sig", "replace")).splitlines()
             self.texts[blob] = SourceText(id=blob, kind=kind, name=name, lines=lines)
         return self.texts[blob]
 

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from tablevault import render
+from tablevault.secrets import redact
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _NUMERIC = re.compile(r"u?int|float|u?Int|Float|UInt|decimal")
@@ -53,7 +54,8 @@ def difference(value: int) -> str:
 
 
 def person(author: str) -> str:
-    """Return the name of an author without the address."""
+    """Return the name of an author without the address, and without what looks like a key."""
+    author = redact(author)
     name = author.partition(" <")[0].strip() or author.strip() or "unknown"
     return render.cut(name, _LONGEST_PERSON)
 

@@ -21,6 +21,7 @@ from tablevault.queries.vault_summary import VaultSummary, vault_summary
 from tablevault.render import environment, escaped
 from tablevault.report.charts import lineage, timeline
 from tablevault.report.format import FILTERS, TESTS
+from tablevault.secrets import redact
 from tablevault.vault import Vault, absolute
 from tablevault.wording import Named, Parameter, Wording, written
 
@@ -37,7 +38,8 @@ def page(vault: VaultSummary, write: Callable[[Named], str]) -> str:
     """Return the page about a vault, or about one table of it.
 
     It is one file without links to others: its style and its script are in it, and it forbids the
-    browser everything but these two. `write` formats the calls that errors name.
+    browser everything but these two. `write` formats the calls that errors name. What looks like a
+    key is redacted.
     """
     style, script = _packaged("page.css"), _packaged("page.js")
     policy = (
@@ -51,7 +53,7 @@ def page(vault: VaultSummary, write: Callable[[Named], str]) -> str:
         lineage=lineage(vault),
         neighbours=_neighbours(vault),
         uses=_uses(vault),
-        told=lambda text: written(text, write),
+        told=lambda text: redact(written(text, write)),
         policy=policy,
         style=style,
         script=script,

@@ -247,6 +247,29 @@ def test_keys_in_cells_are_not_shown(vault, page, monkeypatch):
     assert text.count("the ~ENV:SHOP_PASSWORD~<") == 2  # first rows, added rows
 
 
+def test_keys_in_other_text_are_not_shown(made, repo_path, page):
+    key = "ghp_" + "k3Zt" * 9
+    ben = TableVault(repo_path, f"Ben {key} <ben@example.org>")
+    ben.create_code_module("m", text=f"{CODE}TOKEN = '{key}'\n", allow_secret=True)
+    ben.create_table("told", description=f"Read with {key}", allow_secret=True)
+    with pytest.raises(TVArgumentError):
+        ben.rename_table("none", key, process_id="renaming")
+    builders = {"numbers_index": INDEX.format(count=3), "twice": TWICE.format(factor=4)}
+    words = f"made with {key}"
+    ben.create_instance("numbers", builders=builders, description=words, allow_secret=True)
+    ben.execute_instance("numbers", allow_secret=True)
+    text = page()
+    assert "k3Zt" not in text
+    for shown in (
+        "Ben [GitHub token removed]",
+        "Read with [GitHub token removed]",
+        "TOKEN = &#39;[GitHub token removed]&#39;",
+        "+TOKEN = &#39;[GitHub token removed]&#39;",
+        "made with [GitHub token removed]",
+    ):
+        assert shown in text, shown
+
+
 def test_it_shows_what_is_stale_and_why(made):
     make_numbers(made, 5, 3, "two more rows")
     numbers, sums = summary_of(made).tables[:2]
