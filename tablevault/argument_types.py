@@ -8,7 +8,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin
+from typing import Any, ParamSpec, SupportsIndex, TypeVar, cast, get_args, get_origin
 
 from tablevault.errors import TVArgumentError, user_traceback
 
@@ -31,6 +31,9 @@ _FREE_TEXTS = frozenset({"description", "text", "author", "process_id", "parent_
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Wrap a function so that an argument of a wrong type is one clear error.
 
+    Text and numbers of subclasses, such as those of NumPy and members of enumerations, are passed
+    on as plain ones: YAML cannot write them, and an f-string shows ``Name.MEMBER`` of some.
+
     Parameters of types that are not in the table below are left to the function.
 
     Raises
@@ -47,11 +50,14 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         # What does not fit the signature at all is a TypeError of Python's, as for any function.
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
             if wanted := _wanted(name, value, types[name]):
                 raise _refusal(function.__name__, name, value, wanted)
+            if types[name]:
+                bound.arguments[name] = _plain(value, types[name])
         try:
-            return function(*args, **kwargs)
+            return function(*bound.args, **bound.kwargs)
         except BaseException as error:
             if (theirs := user_traceback(error)) is not None:
                 raise error.with_traceback(theirs)  # noqa: B904 - the same, without our frames
@@ -90,6 +96,28 @@ def _wanted(name: str, value: object, types: tuple[type, ...]) -> str:
         except UnicodeEncodeError:
             return f"{words} without halves of surrogate pairs, which cannot be written as UTF-8"
     return ""
+
+
+def _plain(value: object, types: tuple[type, ...] = ()) -> object:
+    """Return a value made of plain text, numbers, lists, tuples and dicts."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_plain(each) for each in value)
+    if isinstance(value, list) or (Sequence in types and _is_list(value)):
+        return [_plain(each) for each in cast("Iterable[object]", value)]
+    if _is_numpy_bool(value) or (bool in types and value is not None):
+        return bool(value)
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: object) -> object:
+    """Return text or a number as one of the class of Python; anything else as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float(value)
+    return operator.index(cast("SupportsIndex", value)) if _is_whole(value) else value
 
 
 def _refusal(function: str, name: str, value: object, wanted: str) -> TVArgumentError:

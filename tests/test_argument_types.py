@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import pickle
 import warnings
@@ -114,6 +115,50 @@ def test_an_argument_is_named_with_its_value(
 def test_what_counts_as_the_type_passes(table: TableVault, given: dict[str, object]) -> None:
     frame, _ = table.get_dataframe("t", **given)  # type: ignore[arg-type]  # that is what is asked
     assert frame.to_numpy().tolist() == [[1, "x"]]
+
+
+class Name(str, enum.Enum):  # noqa: UP042 - an f-string of its members shows Name.PEOPLE
+    """Names, as people write them down once."""
+
+    PEOPLE = "people"
+    NOTE = "two words"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [(Name.PEOPLE, Name.NOTE), (np.str_("people"), np.str_("two words"))],
+    ids=["enumeration", "numpy"],
+)
+def test_text_of_subclasses_is_plain_text(vault, vault_path, name, note):
+    vault.create_table(name, description=note, process_id=note)
+    vault.create_instance(name, name, external_edit=True, description=note)
+    frame = pd.DataFrame({"a": ["1"]})
+    vault.write_instance(frame, name, name, np.array([]), {"a": np.str_("Int64")}, process_id=name)
+    read, instance_id = vault.get_dataframe("people", version="people", columns=["a"])
+    assert read["a"].tolist() == [1]
+    assert vault.get_descriptions(table_name="people")["summary"] == "two words"
+    assert vault.get_descriptions(instance_id, "people")["summary"] == "two words"
+    assert list(vault.log(limit=3)["process_id"])[::2] == ["people", "two words"]
+    check_clean(vault_path)
+
+
+def test_flags_and_numbers_of_numpy_are_plain(table):
+    builder = """
+        {builder_type: IndexBuilder, changed_columns: [a], arguments: {vals: [1]},
+         python_function: create_data_table_from_list, code_module: table_generation}
+    """
+    table.create_table("made")
+    table.create_instance("made", builders={np.str_("made_index"): np.str_(builder)})
+    table.execute_instance(
+        "made",
+        force_execute=np.True_,
+        process_id="p",
+        max_calls=np.int64(3),
+        max_cost=np.float64(2),
+    )
+    assert table.get_dataframe("made")[0]["a"].tolist() == [1]
+    table.set_config("prices.m", {np.str_("input"): np.float64(1.5), "output": np.int64(2)})
+    assert table.get_config("prices.m") == {"input": 1.5, "output": 2}
 
 
 def test_the_constructor_is_checked_too(tmp_path: Path) -> None:
