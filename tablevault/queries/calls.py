@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -234,6 +234,42 @@ def failures(instance: Instance) -> list[FailedCall]:
         for builder, row, error in zip(
             failed["builder"], failed["row"], failed["error"], strict=True
         )
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCall:
+    """The call that filled cells of a row."""
+
+    row: int
+    builder: str
+    started_at: float | None
+    """Unix seconds; None for a call of under a millisecond, as is its duration."""
+    duration_s: float | None
+    code: str
+    """Fingerprint of the code that made it."""
+    made_in: str
+    """Id of the instance that it was made in."""
+
+
+def calls_of_rows(instance: Instance, count: int) -> list[RowCall]:
+    """List the calls that filled the first rows; none where their file is not here."""
+    import pyarrow.compute as pc
+
+    from tablevault.engine.calls.summaries import calls_of_file
+
+    file = read_calls(instance, fetch=False)
+    if file is None:
+        return []
+    of_rows = (pc.field("row") >= 0) & (pc.field("row") < count)
+    calls = calls_of_file(file.table.filter(of_rows), instance.instance_id)
+    calls = calls[calls["outcome"] == "ok"].sort_values("row", kind="stable")
+    names = [each.name for each in fields(RowCall)]
+    plain = calls.fillna({"code": ""})[names].astype(object)
+    plain = plain.where(plain.notna(), None)
+    return [
+        RowCall(**dict(zip(names, record, strict=True)))
+        for record in plain.itertuples(index=False, name=None)
     ]
 
 

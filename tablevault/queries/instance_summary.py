@@ -11,7 +11,14 @@ from tablevault.history.catalog.operation_log import Entry
 from tablevault.history.commits.documents import BuilderRun, InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.names import BlobId, index_builder
-from tablevault.queries.calls import CallSummary, FailedCall, failures, summaries
+from tablevault.queries.calls import (
+    CallSummary,
+    FailedCall,
+    RowCall,
+    calls_of_rows,
+    failures,
+    summaries,
+)
 from tablevault.queries.diff import (
     InstanceDiff,
     artifact_changes,
@@ -299,6 +306,8 @@ class InstanceDetails:
     """In the order in which they ran."""
     failures: Sequence[FailedCall]
     """Calls that failed, whose rows stayed null."""
+    calls: Sequence[RowCall]
+    """Calls that filled the first rows, where these were asked for."""
     changes: InstanceChanges | None
     """None when there is no instance before it, or the document of that one is broken."""
     head: FrameHead | HeadState | None
@@ -380,6 +389,7 @@ class DetailsReader:
             document=document,
             builders=self._builders(instance),
             failures=failures(instance) if document.errors else [],
+            calls=calls_of_rows(instance, _HEAD_ROWS) if with_head else [],
             changes=None if before is None else self._changes(before, instance),
             head=_head(instance) if with_head else None,
         )

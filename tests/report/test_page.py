@@ -85,6 +85,28 @@ def test_it_shows_from_where_calls_were_reused(made):
     check_sound(page)
 
 
+def test_it_shows_which_call_made_which_row_and_where(vault):
+    vault.create_table("numbers")
+    # Quicker calls have no times.
+    text = CODE.replace("    return n *", "    time.sleep(0.002)\n    return n *")
+    vault.create_code_module("m", text=f"import time\n{text}")
+    first = make_numbers(vault, 6, 2)
+    second = make_numbers(vault, 7, 2)
+    (latest, earlier) = summary_of(vault).tables[0].instances
+    assert [earlier.details.calls, latest.id] == [[], second]
+    known = vault.get_calls("numbers").dropna(subset="row").head(5)
+    calls = latest.details.calls
+    assert [(each.row, each.builder, each.made_in) for each in calls] == [
+        (row, "twice", first) for row in range(5)
+    ]
+    assert [each.code for each in calls] == known["code"].tolist()
+    assert [each.duration_s for each in calls] == known["duration_s"].tolist()
+    page = page_of(summary_of(vault))
+    assert page.count(f'<code title="{calls[0].code}">{calls[0].code[:8]}</code>') == 5
+    assert "<caption>Calls of these rows</caption>" in page
+    check_sound(page)
+
+
 def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
     for table in ("a", "b"):
         vault.create_table(table)
