@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import operator
@@ -89,6 +90,8 @@ def _wanted(name: str, value: object, types: tuple[type, ...]) -> str:
     text = os.fsdecode(value) if types and isinstance(value, str | os.PathLike) else ""
     if "\0" in text and name not in _FREE_TEXTS:
         return f"{words} without NUL"
+    if os.PathLike in types and "://" not in text and _is_too_long(text):
+        return f"{words} that the file system allows; this one is too long"
     # Python spells bytes of a path that are not UTF-8 as halves of surrogate pairs.
     if str in types and os.PathLike not in types and isinstance(value, str):
         try:
@@ -96,6 +99,15 @@ def _wanted(name: str, value: object, types: tuple[type, ...]) -> str:
         except UnicodeEncodeError:
             return f"{words} without halves of surrogate pairs, which cannot be written as UTF-8"
     return ""
+
+
+def _is_too_long(path: str) -> bool:
+    """Return whether no file can have a path: it, or a name in it, has too many bytes."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def _plain(value: object, types: tuple[type, ...] = ()) -> object:

@@ -16,7 +16,7 @@ import pytest
 from tablevault import TableVault, core
 from tablevault.argument_types import checked
 from tablevault.errors import TVArgumentError
-from tests.looking import check_clean, state_of
+from tests.looking import check_clean, git, state_of
 
 METHODS = {
     name: member
@@ -247,3 +247,31 @@ def test_no_name_and_no_path_holds_a_nul(table, vault_path, make):
             tried += 1
     assert tried > (40 if make is str else 5)
     assert state_of(vault_path) == before
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "builder_type: ColumnBuilder\n" * 300])
+def test_no_path_is_longer_than_the_file_system_allows(table, vault_path, text):
+    before = state_of(vault_path)
+    calls = [(getattr(table, name), member) for name, member in METHODS.items()]
+    calls += [(function, function) for function in [*FUNCTIONS, TableVault]]
+    tried = 0
+    for call, member in calls:
+        for argument, parameter in inspect.signature(member).parameters.items():
+            if "PathLike" not in str(parameter.annotation):
+                continue
+            given = {
+                other: "t"
+                for other, each in inspect.signature(member).parameters.items()
+                if each.default is inspect.Parameter.empty and other != "self"
+            }
+            with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* is too long"):
+                call(**given | {argument: text})
+            tried += 1
+    assert tried > 5
+    assert state_of(vault_path) == before
+
+
+def test_an_address_may_be_longer_than_a_path(table, vault_path):
+    url = f"https://example.org/{'x' * 300}"
+    table.add_remote("origin", url)
+    assert git(vault_path, "remote", "get-url", "origin").strip() == url

@@ -159,6 +159,6 @@ def address(url: str | os.PathLike[str]) -> str:
         raise TVArgumentError(
             f"{text!r} is not the address of a repository.", "Give a path or a URL."
         )
-    if Path(text).expanduser().exists():
+    if "://" not in text and Path(text).expanduser().exists():
         return str(absolute(Path(text).expanduser()))
     return text

@@ -14,7 +14,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.cli.errors import at_prompt
-from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.errors import TVArgumentError
 from tablevault.queries.vault_summary import ProcessSummary, vault_summary
 from tablevault.report.page import MARK
 from tablevault.report.page import page as made_page
@@ -683,7 +683,7 @@ def test_a_path_that_cannot_be_is_refused(vault, tmp_path, repo_path):
         vault.report(tmp_path / "nowhere" / "r.html")
     with pytest.raises(TVArgumentError, match="no report"):
         vault.report(repo_path / "vault.yaml")
-    with pytest.raises(TVFileError, match="too long"):
+    with pytest.raises(TVArgumentError, match="too long"):
         vault.report(tmp_path / ("r" * 300))
 
 
