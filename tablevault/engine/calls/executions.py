@@ -36,6 +36,9 @@ ERRORS: Final = (
 KEPT: Final = "SELECT instance, rows FROM kept WHERE execution = ? AND builder = ? ORDER BY id"
 """Takes execution and builder."""
 
+UNPLACED: Final = "SELECT 1 FROM calls WHERE execution = ? AND row = ? AND outcome != 'ok' LIMIT 1"
+"""Whether calls failed whose row is not known. Takes execution and the unknown row."""
+
 
 def note_kept(
     connection: sqlite3.Connection, execution: int, builder: str, kept: Iterable[tuple[str, Rows]]
@@ -79,7 +82,8 @@ def forget_rows(connection: sqlite3.Connection, execution: int, builder: str, un
 def release(connection: sqlite3.Connection, execution: int, codes: Sequence[int]) -> None:
     """Take, within a transaction, calls of other code than `codes` out of an execution."""
     connection.execute(
-        "UPDATE calls SET execution = NULL WHERE execution = ? AND builder NOT LIKE '@%'"
+        "UPDATE calls SET execution = NULL, unindexed = NULL"
+        " WHERE execution = ? AND builder NOT LIKE '@%'"
         " AND code NOT IN (SELECT value FROM json_each(?))",
         (execution, json.dumps(codes)),
     )
@@ -163,7 +167,9 @@ class Swept(NamedTuple):
 
 def forget_execution(connection: sqlite3.Connection, execution: int) -> None:
     """Remove an execution; its calls stay."""
-    connection.execute("UPDATE calls SET execution = NULL WHERE execution = ?", (execution,))
+    connection.execute(
+        "UPDATE calls SET execution = NULL, unindexed = NULL WHERE execution = ?", (execution,)
+    )
     connection.execute("DELETE FROM found WHERE execution = ?", (execution,))
     forget_kept(connection, execution)
     connection.execute("DELETE FROM executions WHERE id = ?", (execution,))

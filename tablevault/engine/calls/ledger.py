@@ -425,6 +425,7 @@ class Ledger:
     def end_trial(self) -> None:
         """Record that a trial has made its rows: code that changes from now on is another code."""
         self._store.note_ended(self._execution, [*self._made, _TRIAL_ENDED])
+        self._store.index()
 
     def note_cast(self, columns: AbstractSet[str]) -> None:
         """Record that columns were cast: they may differ from the values that were returned."""

@@ -421,6 +421,8 @@ class CallStore:
 
     def place_failures(self, execution: int) -> None:
         """Assign failed calls of earlier attempts to the row for which they were made again."""
+        if not self._first(executions.UNPLACED, (execution, UNKNOWN_ROW)):
+            return
         self.index()
         with self._write() as connection:
             executions.place_failures(connection, execution, UNKNOWN_ROW)
