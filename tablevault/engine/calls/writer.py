@@ -64,8 +64,8 @@ class CallWriter:
             is_due = time.monotonic() - self._written_at >= _EVERY_S
             if is_due or call.duration_s >= _SLOW_S:
                 self._write()
-                return
-        self._wake()
+            elif len(self._pending) == 1:
+                self._wake()
 
     def flush(self) -> None:
         """Write all pending records."""
@@ -104,8 +104,8 @@ class CallWriter:
 
     def _raise_failure(self) -> None:
         """Raise the error that the thread has caught."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
             raise failure
 
     def _wake(self) -> None:
@@ -113,8 +113,7 @@ class CallWriter:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tablevault-calls", daemon=True)
             self._thread.start()
-        if not self._has_pending.is_set():  # setting it costs ten times as much
-            self._has_pending.set()
+        self._has_pending.set()
 
     def _run(self) -> None:
         """Write pending records 20 ms after the first was added, until closed."""
