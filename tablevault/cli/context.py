@@ -207,6 +207,12 @@ def given_text(text: str) -> str:
     return found
 
 
+def refuse_blank_part(text: str, form: str) -> None:
+    """Raise UsageError for `text` with a blank part, most likely a variable that is not set."""
+    if not all(part.strip() for part in text.split("/")):
+        raise UsageError(f'"{text}" is not {form}: a part of it is blank')
+
+
 def refuse_below_file(path: str) -> None:
     """Raise UsageError if a parent of a path is a file."""
     for parent in Path(path).parents:

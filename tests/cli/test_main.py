@@ -72,6 +72,11 @@ from tests.looking import check_clean, state_of
         (["get-table-instances", "--version", "new"], "name the table"),
         (["get-table-instances", "--temp"], "name the table"),
         (["create-instance", "t", "--origin-table", "u"], "--origin-table needs --origin-id"),
+        (["refresh", "t", "t/"], '"t/" is not TABLE/VERSION: a part of it is blank'),
+        (
+            ["write-instance", "t", "--csv", "-", "--dependency", "/x"],
+            '"/x" is not TABLE/INSTANCE: a part of it is blank',
+        ),
         (["lineage", "t", "--mermaid", "--openlineage"], "--mermaid and --openlineage"),
         (["create-code-module", "--module-name", "m", "--text", "-"], "standard input is empty"),
     ],

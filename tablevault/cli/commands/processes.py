@@ -20,7 +20,7 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import CommandContext
+from tablevault.cli.context import CommandContext, refuse_blank_part
 from tablevault.cli.errors import Tell, in_shell
 from tablevault.cli.output import Listing, utc_time
 from tablevault.errors import TVProcessError
@@ -115,6 +115,8 @@ def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
     from tablevault import plans
     from tablevault.operations import refresh
 
+    for each in given.tables:
+        refuse_blank_part(each, "TABLE/VERSION")
     found = refresh.refresh(
         context.read() if given.dry_run else context.vault(),
         given.tables or None,

@@ -19,7 +19,13 @@ from tablevault.cli.command import (
     switch,
     values_of,
 )
-from tablevault.cli.context import CommandContext, UsageError, existing_file, given_text
+from tablevault.cli.context import (
+    CommandContext,
+    UsageError,
+    existing_file,
+    given_text,
+    refuse_blank_part,
+)
 
 _TEXT = Argument(
     ("--text",),
@@ -48,6 +54,7 @@ def _write(context: CommandContext, given: argparse.Namespace) -> object:
 
 def _pair(text: str) -> tuple[str, str | None]:
     """Read ``TABLE`` or ``TABLE/INSTANCE``."""
+    refuse_blank_part(text, "TABLE/INSTANCE")
     table, _, instance = text.partition("/")
     return table, instance or None
 
