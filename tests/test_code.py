@@ -203,3 +203,35 @@ def f(id):
     return found
 """
     assert execute(vault, text, ID, n=1) == [1 + 11 + 11]
+
+
+TWO_THREADS = """
+import sys, threading
+from tablevault.engine.code import Code
+
+importing, loaded = threading.Event(), threading.Event()
+
+class Midway:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tablevault.history":
+            importing.set()
+            loaded.wait(0.5)  # the other thread has to wait for this import
+
+sys.meta_path.insert(0, Midway())
+assert "tablevault.history" not in sys.modules
+first = threading.Thread(target=__import__, args=["tablevault.code"])
+first.start()
+importing.wait()
+try:
+    print(Code({"m": "def f(): return 7"}).load_function("m", "f", is_custom=True)())
+finally:
+    loaded.set()
+first.join()
+"""
+
+
+def test_functions_are_loaded_while_another_thread_imports_their_package():
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_THREADS], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("7\n", "")

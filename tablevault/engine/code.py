@@ -70,6 +70,9 @@ class ModuleSet:
     def load(self, name: str) -> ModuleType:
         """Return a module of the vault; execute it on the first import."""
         full = f"{PACKAGE}.{self.key}.{_quoted(name)}"
+        # While another thread imports the package, it is in sys.modules and has no __path__ yet.
+        # Its import by itself waits for that thread; as the parent of a module it would not.
+        builtins.__import__(PACKAGE)
         builtins.__import__(full)  # unlike import_module, it drops importlib's frames of errors
         return sys.modules[full]
 
