@@ -8,13 +8,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pygit2
 
-from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.errors import TVFileError, TVLockError, TVRemoteError
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument
 from tablevault.history.git.commit_message import Message, trailers
@@ -25,6 +26,8 @@ from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Put
 from tablevault.names import CODE_DIR, MAIN, TEMP_DIR, VAULT_DOCUMENT
 
+_CONFIG_LOCK_S = 2.0
+"""How long to wait for another process that writes ``.git/config``."""
 ATTRIBUTES = ".gitattributes"
 _OF_CALLS = b"/tables/*/*/calls.parquet filter=lfs diff=tablevault merge=tablevault -text"
 GITATTRIBUTES = (
@@ -124,8 +127,32 @@ def configure(path: Path) -> None:
     if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
+    _write_settings(path)
+
+
+def _write_settings(path: Path) -> None:
+    """Write what is missing in ``.git/config``; libgit2 does not wait for others who write it."""
+    lock = path / ".git/config.lock"
+    until = time.monotonic() + _CONFIG_LOCK_S
+    while missing := _missing(_config(path)):
+        try:
+            _set_config(path, missing)
+        except pygit2.GitError:
+            if time.monotonic() < until:
+                time.sleep(0.01)
+                continue
+            if not lock.exists():
+                raise
+            raise TVLockError(
+                f'A git command holds "{lock}".', "Try again; remove that file if none runs."
+            ) from None
+        return
+
+
+def _set_config(path: Path, values: Mapping[str, str]) -> None:
+    """Write settings; each has one value afterwards."""
     config = _config(path)
-    for key, value in _missing(config).items():
+    for key, value in values.items():
         with contextlib.suppress(KeyError):
             config.delete_multivar(key, "")  # set twice it could not be replaced
         config[key] = value

@@ -7,6 +7,8 @@ import pygit2
 import pytest
 
 from tablevault import TableVault
+from tablevault.errors import TVLockError
+from tablevault.history.commits import setup
 from tablevault.history.commits.setup import configure
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import MAIN
@@ -139,3 +141,24 @@ def test_an_index_in_two_parts_is_not_made_in_a_vault(vault, repo_path, git, mon
     vault.create_table("papers")
     assert not git(repo_path, "status", "--porcelain")
     assert vault.verify() == []
+
+
+def test_a_config_that_another_process_writes_is_waited_for(repository, monkeypatch):
+    config = pygit2.Config(str(repository.path / ".git/config"))
+    del config["filter.lfs.required"]
+    lock = repository.path / ".git/config.lock"
+    lock.touch()
+    monkeypatch.setattr(setup.time, "sleep", lambda _: lock.unlink())
+    configure(repository.path)
+    assert pygit2.Config(str(repository.path / ".git/config"))["filter.lfs.required"] == "true"
+    assert not lock.exists()
+
+
+def test_a_lock_that_stays_on_the_config_is_an_error(repository, monkeypatch):
+    config = pygit2.Config(str(repository.path / ".git/config"))
+    del config["filter.lfs.required"]
+    (repository.path / ".git/config.lock").touch()
+    monkeypatch.setattr(setup, "_CONFIG_LOCK_S", 0.0)
+    with pytest.raises(TVLockError, match=r"config\.lock.*remove that file if none runs"):
+        configure(repository.path)
+    assert "filter.lfs.required" not in pygit2.Config(str(repository.path / ".git/config"))
