@@ -275,3 +275,9 @@ def test_an_address_may_be_longer_than_a_path(table, vault_path):
     url = f"https://example.org/{'x' * 300}"
     table.add_remote("origin", url)
     assert git(vault_path, "remote", "get-url", "origin").strip() == url
+
+
+@pytest.mark.parametrize("side", ["mine", {"x": 1}, None])
+def test_a_conflict_is_resolved_by_a_side(table, side):
+    with pytest.raises(TVArgumentError, match=r'^resolve\["tables/t"\] is .*"ours" or "theirs"'):
+        table.pull(resolve={"tables/t": side})

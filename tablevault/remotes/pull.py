@@ -124,7 +124,7 @@ def check_data(data: str) -> None:
 def _choices(resolve: Mapping[str, str] | None) -> Mapping[str, Side]:
     """Return how to resolve conflicts, checked."""
     for path, side in (resolve or {}).items():
-        if side not in {"ours", "theirs"}:
+        if side not in ("ours", "theirs"):  # a tuple: a value may have no hash
             raise TVArgumentError(
                 f'resolve["{path}"] is {side!r}.', 'Write "ours" or "theirs".', path=path
             )

@@ -303,6 +303,8 @@ class TestVerify:
     def test_a_remote_that_is_not_there_is_an_error(self, ana):
         with pytest.raises(TVRemoteError, match='There is no remote "elsewhere"'):
             ana.verify(remote="elsewhere")
+        with pytest.raises(TVRemoteError, match='There is no remote "xxx'):
+            ana.verify(remote="x" * 300)
 
     def test_an_address_is_as_good_as_a_name(self, ana, bare):
         push_without_hook(ana)

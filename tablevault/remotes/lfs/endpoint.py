@@ -127,7 +127,7 @@ def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
     """
     if found := settings.remote(name):
         return found
-    if name and (":" in name or "/" in name or (folder / name).is_dir()):
+    if name and (":" in name or "/" in name or _is_folder(folder / name)):
         url = settings.instead(name)
         pushed = settings.instead(name, name="pushinsteadof")
         several = (
@@ -142,6 +142,14 @@ def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
         else Wording("Add one: ", Call("add_remote", name=name, url=BLANK), ".")
     )
     raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; one that is too long is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _several(settings: Settings, name: str) -> tuple[str, ...]:
