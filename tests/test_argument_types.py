@@ -222,29 +222,36 @@ def test_names_of_files_are_what_the_system_has(tmp_path):
     assert TableVault(str(folder), "A").get_table_instances() == ["t"]
 
 
+def arguments_of(table):
+    """Yield each argument of the API: the call, name, annotation, and values of required ones."""
+    calls = [(getattr(table, name), member) for name, member in METHODS.items()]
+    calls += [(function, function) for function in [*FUNCTIONS, TableVault]]
+    for call, member in calls:
+        parameters = inspect.signature(member).parameters
+        given = {
+            name: "t"
+            for name, each in parameters.items()
+            if each.default is inspect.Parameter.empty and name != "self"
+        }
+        for name, each in parameters.items():
+            yield call, name, each.annotation, given
+
+
 FREE_TEXTS = {"description", "text", "author", "process_id", "parent_id"}
 
 
 @pytest.mark.parametrize("make", [str, Path], ids=["text", "path"])
 def test_no_name_and_no_path_holds_a_nul(table, vault_path, make):
     before = state_of(vault_path)
-    calls = [(getattr(table, name), member) for name, member in METHODS.items()]
-    calls += [(function, function) for function in [*FUNCTIONS, TableVault]]
     tried = 0
-    for call, member in calls:
-        for argument, parameter in inspect.signature(member).parameters.items():
-            types = get_args(parameter.annotation) or [parameter.annotation]
-            takes = "PathLike" in str(types) or (make is str and str in types)
-            if argument in FREE_TEXTS or not takes:
-                continue
-            given = {
-                other: "t"
-                for other, each in inspect.signature(member).parameters.items()
-                if each.default is inspect.Parameter.empty and other != "self"
-            }
-            with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* without NUL"):
-                call(**given | {argument: make("t\0x")})
-            tried += 1
+    for call, argument, annotation, given in arguments_of(table):
+        types = get_args(annotation) or [annotation]
+        takes = "PathLike" in str(types) or (make is str and str in types)
+        if argument in FREE_TEXTS or not takes:
+            continue
+        with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* without NUL"):
+            call(**given | {argument: make("t\0x")})
+        tried += 1
     assert tried > (40 if make is str else 5)
     assert state_of(vault_path) == before
 
@@ -252,21 +259,13 @@ def test_no_name_and_no_path_holds_a_nul(table, vault_path, make):
 @pytest.mark.parametrize("text", ["x" * 300, "builder_type: ColumnBuilder\n" * 300])
 def test_no_path_is_longer_than_the_file_system_allows(table, vault_path, text):
     before = state_of(vault_path)
-    calls = [(getattr(table, name), member) for name, member in METHODS.items()]
-    calls += [(function, function) for function in [*FUNCTIONS, TableVault]]
     tried = 0
-    for call, member in calls:
-        for argument, parameter in inspect.signature(member).parameters.items():
-            if "PathLike" not in str(parameter.annotation):
-                continue
-            given = {
-                other: "t"
-                for other, each in inspect.signature(member).parameters.items()
-                if each.default is inspect.Parameter.empty and other != "self"
-            }
-            with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* is too long"):
-                call(**given | {argument: text})
-            tried += 1
+    for call, argument, annotation, given in arguments_of(table):
+        if "PathLike" not in str(annotation):
+            continue
+        with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* is too long"):
+            call(**given | {argument: text})
+        tried += 1
     assert tried > 5
     assert state_of(vault_path) == before
 
