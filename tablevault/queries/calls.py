@@ -219,14 +219,11 @@ class FailedCall:
     error: str
 
 
-def failures(instance: Instance) -> list[FailedCall]:
-    """List the calls that failed for rows without a result; none where their file is not here."""
+def failures(file: CallFile) -> list[FailedCall]:
+    """List the calls that failed for rows without a result."""
     from tablevault.engine.calls.summaries import calls_of_file
 
-    file = read_calls(instance, fetch=False)
-    if file is None:
-        return []
-    calls = calls_of_file(file.table, instance.instance_id)
+    calls = calls_of_file(file.table)
     calls = calls[calls["row"] >= 0].drop_duplicates(["builder", "row"], keep="last")
     failed = calls[calls["outcome"] != "ok"].fillna({"error": ""})
     return [
@@ -252,17 +249,14 @@ class RowCall:
     """Id of the instance that it was made in."""
 
 
-def calls_of_rows(instance: Instance, count: int) -> list[RowCall]:
-    """List the calls that filled the first rows; none where their file is not here."""
+def calls_of_rows(file: CallFile, instance_id: str, count: int) -> list[RowCall]:
+    """List the calls that filled the first rows of an instance."""
     import pyarrow.compute as pc
 
     from tablevault.engine.calls.summaries import calls_of_file
 
-    file = read_calls(instance, fetch=False)
-    if file is None:
-        return []
     of_rows = (pc.field("row") >= 0) & (pc.field("row") < count)
-    calls = calls_of_file(file.table.filter(of_rows), instance.instance_id)
+    calls = calls_of_file(file.table.filter(of_rows), instance_id)
     calls = calls[calls["outcome"] == "ok"].sort_values("row", kind="stable")
     names = [each.name for each in fields(RowCall)]
     plain = calls.fillna({"code": ""})[names].astype(object)

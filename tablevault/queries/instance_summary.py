@@ -17,6 +17,7 @@ from tablevault.queries.calls import (
     RowCall,
     calls_of_rows,
     failures,
+    read_calls,
     summaries,
 )
 from tablevault.queries.diff import (
@@ -385,11 +386,15 @@ class DetailsReader:
             return None
         for name, blob in document.code.items():
             self.text("code", name, blob)
+        is_shown = with_head or document.errors > 0
+        file = read_calls(instance, fetch=False) if is_shown else None
         return InstanceDetails(
             document=document,
             builders=self._builders(instance),
-            failures=failures(instance) if document.errors else [],
-            calls=calls_of_rows(instance, _HEAD_ROWS) if with_head else [],
+            failures=failures(file) if file and document.errors else [],
+            calls=calls_of_rows(file, instance.instance_id, _HEAD_ROWS)
+            if file and with_head
+            else [],
             changes=None if before is None else self._changes(before, instance),
             head=_head(instance) if with_head else None,
         )

@@ -96,7 +96,7 @@ class TableDocument:
 
     def encode(self) -> bytes:
         """Encode the document."""
-        found = _fields_of(self)
+        found = dataclasses.asdict(self)
         if not self.artifact_instance:
             del found["artifact_instance"]
         return encode_fields(found)
@@ -125,7 +125,9 @@ class BuilderRun:
 
     def known(self) -> Fields:
         """Return what is known of it, by name."""
-        return {name: value for name, value in _fields_of(self).items() if value is not None}
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if value is not None
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,11 +334,6 @@ def _measure(value: object) -> float | None:
         return value if 0 <= value < math.inf else None
     whole = _amount(value)
     return None if whole is None else float(whole)
-
-
-def _fields_of(value: TableDocument | BuilderRun) -> Fields:
-    """Return the fields of a value by name, in their order."""
-    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
 
 
 def timestamp(at: float) -> str:
